@@ -1,0 +1,1 @@
+"""Measurement of speed and accuracy beside PyTorch."""

@@ -1,0 +1,1 @@
+"""Engines: builders and artifacts on disk."""

@@ -1,0 +1,1 @@
+"""The runtime: devices, kernels and sessions. It never imports torch or onnx."""
