@@ -87,7 +87,8 @@ class MattingNetwork(nn.Module):
         hidden, states = self.decoder(src_sm, f1, f2, f3, self.aspp(f4), states)
         y = self.project_mat(hidden)
         if not refined:
-            return torch.zeros_like(y), y, states
+            # Not zeros_like: traced, that becomes an Expand of a constant.
+            return y * 0.0, y, states
         slope, intercept = self.refiner.coefficients(src_sm, y, hidden)
         return slope, intercept, states
 
@@ -98,7 +99,7 @@ class MattingNetwork(nn.Module):
         if refined:
             residual, pha = apply_coefficients(slope, intercept, src)
         else:
-            residual, pha = intercept[:, :3], intercept[:, 3:]
+            residual, pha = intercept.split((3, 1), dim=1)
         return ((residual + src).clamp(0, 1), pha.clamp(0, 1), *next_states)
 
     def _states(self, src_sm: Tensor, given: tuple[Tensor | None, ...]) -> States:

@@ -80,5 +80,5 @@ def apply_coefficients(slope: Tensor, intercept: Tensor, src: Tensor) -> tuple[T
     if tuple(slope.shape[-2:]) != size:
         slope = F.interpolate(slope, size=size, mode="bilinear", align_corners=False)
         intercept = F.interpolate(intercept, size=size, mode="bilinear", align_corners=False)
-    y = slope * with_mean(src) + intercept
-    return y[:, :3], y[:, 3:]
+    residual, pha = (slope * with_mean(src) + intercept).split((3, 1), dim=1)
+    return residual, pha

@@ -1,0 +1,118 @@
+"""Colour conversion between decoded video and RGB, through swscale.
+
+Conversions use swscale's accurate path. Its default path for 4:2:0 is ten times as fast (0.6 against 7 ms for an HD
+frame on one core) but truncates: up to 3 levels of 255 off and 1.1 darker on average, each time a video is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.filter import Graph
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
+
+from rvm_trt.runtime.video.orientation import Orientation
+
+_ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+# AVColorSpace numbers, which are not swscale's.
+_BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
+_PQ, _HLG = 16, 18
+
+
+class ToRgb:
+    """Turns decoded frames into upright RGB arrays.
+
+    The frame's own matrix (BT.601, BT.709, BT.2020, …) and range (limited, full) are used. A frame that names no
+    matrix is taken as BT.709 from 720 stored rows upwards and as BT.601 below, as players do. Ten-bit video is rounded
+    to eight bits. Primaries and transfer curve are left as they are: HDR is not tone mapped. Alpha is ignored.
+
+    Args:
+        orientation: how to turn the frames.
+        threads: threads for one conversion; 0 for one per core.
+    """
+
+    def __init__(self, *, orientation: Orientation, threads: int = 0) -> None:
+        self._reformatter = VideoReformatter()
+        self._orientation = orientation
+        self._threads = threads
+        self._graph: Graph | None = None
+
+    def convert(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+        """Returns the frame as a C-contiguous ``(H, W, 3)`` uint8 array that owns its memory.
+
+        Raises:
+            av.FFmpegError: swscale cannot read the pixel format or colour space.
+        """
+        if frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb:
+            frame.colorspace = _BT709 if frame.height >= 720 else _BT601
+        upright = frame if self._orientation.is_upright else self._turned(frame)
+        rgb = self._reformatter.reformat(
+            upright, format="rgb24", interpolation=_ACCURATE | Interpolation.FULL_CHR_H_INT, threads=self._threads
+        )
+        # No copy unless rows are padded: the array keeps the frame alive, and nobody else writes to it.
+        return np.ascontiguousarray(pixels(rgb))
+
+    def _turned(self, frame: av.VideoFrame) -> av.VideoFrame:
+        # Turning planes before the conversion moves half the bytes, and libavfilter does it with SIMD.
+        if self._graph is None:
+            self._graph = _turning_graph(frame, self._orientation.filters())
+        self._graph.vpush(frame)
+        turned = self._graph.vpull()
+        turned.colorspace, turned.color_range = frame.colorspace, frame.color_range
+        return turned
+
+
+class FromRgb:
+    """Turns RGB, RGBA or grey frames into BT.709 limited-range frames of an encoder's pixel format.
+
+    Args:
+        pixel_format: FFmpeg's name, such as ``yuv420p``.
+        threads: threads for one conversion; 0 for one per core.
+    """
+
+    def __init__(self, pixel_format: str, *, threads: int = 0) -> None:
+        self._reformatter = VideoReformatter()
+        self._format = pixel_format
+        self._threads = threads
+
+    def convert(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Returns a new, tagged frame; raises `av.FFmpegError` where swscale cannot."""
+        converted = self._reformatter.reformat(
+            frame,
+            format=self._format,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=_ACCURATE,
+            threads=self._threads,
+        )
+        converted.color_trc, converted.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
+        return converted
+
+
+def pixels(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    """Returns a writable view of a packed 8-bit frame: ``(H, W, C)``, or ``(H, W)`` for grey; rows may be padded."""
+    plane = frame.planes[0]
+    channels = len(frame.format.components)
+    shape, strides = (plane.height, plane.width, channels), (plane.line_size, channels, 1)
+    if channels == 1:
+        shape, strides = shape[:2], strides[:2]
+    return np.ndarray(shape, np.uint8, buffer=plane, strides=strides)
+
+
+def is_hdr(frame: av.VideoFrame) -> bool:
+    """Whether the frame has an HDR transfer curve (PQ or HLG)."""
+    return frame.color_trc in (_PQ, _HLG)
+
+
+def _turning_graph(frame: av.VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:
+    graph = Graph()
+    nodes = [
+        graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base),
+        *(graph.add(name, arguments) for name, arguments in filters),
+        graph.add("buffersink"),
+    ]
+    graph.link_nodes(*nodes).configure()
+    return graph
