@@ -110,6 +110,12 @@ def expected_shapes(variant: Variant, *, refiner: Refiner) -> dict[str, tuple[in
     return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
+def empty_value(key: str, *, shape: tuple[int, ...]) -> Tensor:
+    """Returns zeros of the type that ``key`` has in a state dict: float32, ``num_batches_tracked`` int64."""
+    dtype = torch.int64 if key.endswith("num_batches_tracked") else torch.float32
+    return torch.zeros(shape, dtype=dtype)
+
+
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -218,11 +224,9 @@ def _optional(key: str) -> bool:
     return key.startswith("project_seg.") or key.endswith(".num_batches_tracked")
 
 
-def _value(key: str, given: Tensor | None, shape: Sequence[int]) -> Tensor:
-    dtype = torch.int64 if key.endswith("num_batches_tracked") else torch.float32
-    if given is None:
-        return torch.zeros(tuple(shape), dtype=dtype)
-    return given.to(dtype, copy=True).contiguous()
+def _value(key: str, given: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    zeros = empty_value(key, shape=shape)
+    return zeros if given is None else zeros.copy_(given)
 
 
 def _check_values(path: Path, state_dict: Mapping[str, Tensor]) -> None:

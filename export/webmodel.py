@@ -2,8 +2,8 @@
 
 The model stores each tensor as uint8 with one minimum and one scale: ``value = q · scale + min``. BatchNorm
 is folded into the convolutions, except in the three dilated depthwise layers, where it stands beside them.
-The graph was compared with the paper's network: gates in the order r, z; concatenations ``[x, h]``,
-``[x, r·h]``, ``[x, f_k, s_k]``; ``project_mat`` as residual and alpha. No channel needs to move, only the axes.
+The graph's gates (r, z), concatenations (``[x, h]``, ``[x, r·h]``, ``[x, f_k, s_k]``) and output (residual,
+alpha) are in the order of the state dict, so only the axes of the kernels move.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rvm_trt.errors import WeightsError
-from rvm_trt.export.checkpoint import expected_shapes
+from rvm_trt.export.checkpoint import empty_value, expected_shapes
 from rvm_trt.options import Refiner, Variant
 
 MAX_JSON_BYTES = 8 << 20
@@ -78,7 +78,7 @@ def convert_web_model(model: bytes, *, weights: bytes) -> dict[str, Tensor]:
     arrays = read_arrays(model, weights=weights)
     _check_normalisation(arrays)
     shapes = expected_shapes(Variant.MOBILENETV3, refiner=Refiner.FAST)
-    state_dict = {key: torch.zeros(shape, dtype=_dtype(key)) for key, shape in shapes.items()}
+    state_dict = {key: empty_value(key, shape=shape) for key, shape in shapes.items()}
     for layer in _layers():
         for key, value in _converted(layer, arrays):
             if tuple(value.shape) != shapes[key]:
@@ -97,14 +97,16 @@ def read_arrays(model: bytes, *, weights: bytes) -> dict[str, Array]:
     if len(model) > MAX_JSON_BYTES or len(weights) > MAX_BIN_BYTES:
         raise _malformed(f"{len(model)} + {len(weights)} bytes", expected="a model of a few MB")
     arrays: dict[str, Array] = {}
+    names: set[str] = set()
     offset = 0
     for entry in _entries(model):
         name, shape, item_bytes = _described(entry)
         end = offset + math.prod(shape) * item_bytes
         if end > len(weights):
             raise _malformed(f"{len(weights)} bytes of weights", expected=f"at least {end}, to hold {name}")
-        if name in arrays:
+        if name in names:
             raise _malformed(f"two weights named {name}", expected="each name once")
+        names.add(name)
         if entry["dtype"] == "float32":
             arrays[name] = _dequantised(entry, name, weights[offset:end]).reshape(shape)
         offset = end
@@ -123,7 +125,7 @@ def _entries(model: bytes) -> list[Any]:
             expected="a TensorFlow.js graph model with a weightsManifest",
         ) from None
     if len(groups) != 1 or not isinstance(groups[0], list):
-        raise _malformed(f"{len(groups)} groups of weights", expected="one")
+        raise _malformed("other groups of weights", expected="one list")
     return groups[0]
 
 
@@ -150,8 +152,8 @@ def _dequantised(entry: Mapping[str, Any], name: str, content: bytes) -> Array:
     sane = all(type(number) in (int, float) and abs(number) < 1e6 for number in (scale, minimum))
     if not sane:  # NaN compares false, and is refused as well
         raise _malformed(f"scale {scale!r} and min {minimum!r} for {name}", expected="two finite numbers")
-    values = np.frombuffer(content, dtype=np.uint8).astype(np.float64) * scale + minimum
-    return values.astype(np.float32)
+    stored = np.frombuffer(content, dtype=np.uint8).astype(np.float64)
+    return (stored * float(scale) + float(minimum)).astype(np.float32)
 
 
 def _check_normalisation(arrays: Mapping[str, Array]) -> None:
@@ -284,10 +286,6 @@ def _array(arrays: Mapping[str, Array], name: str) -> Array:
         return arrays[name]
     except KeyError:
         raise _malformed(f"no weight {name}", expected="the mobilenetv3 network") from None
-
-
-def _dtype(key: str) -> torch.dtype:
-    return torch.int64 if key.endswith("num_batches_tracked") else torch.float32
 
 
 def _malformed(got: str, *, expected: str) -> WeightsError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -64,14 +65,16 @@ class VideoSource(Source):
                     image = to_rgb.convert(frame)
                 except av.FFmpegError as error:
                     raise self._error(
-                        f"frame {index} as {frame.format.name}, colour space {frame.colorspace} ({error.strerror})",
+                        f"frame {index} in {frame.format.name}, colour space {frame.colorspace}",
                         "a pixel format that converts to RGB",
                     ) from error
                 time_base = frame.time_base or self.clip.time_base
                 pts = frame.pts if frame.pts is not None else frame.dts
                 if pts is None:  # Containers without timestamps: frames follow each other at the rate.
                     pts = round(index / (self.rate * time_base))
-                yield Frame(index=index, image=image, pts=pts, time_base=time_base, duration=frame.duration or 0)
+                yield Frame(
+                    index=index, image=image, pts=pts, time_base=time_base, duration=frame.duration or 0
+                )
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -85,8 +88,8 @@ class VideoSource(Source):
                 raise self._error("a text file", "a video file")
             pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
             if not pictures:
-                kinds = sorted({s.type for s in container.streams}) or ["nothing"]
-                raise self._error(f"only {' and '.join(kinds)}", "a video stream")
+                kinds = " and ".join(sorted({s.type for s in container.streams}))
+                raise self._error(f"only {kinds or 'nothing'}", "a video stream")
             stream = pictures[0]
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = self._threads
@@ -163,5 +166,5 @@ def _seconds(stream: Stream, ticks: int | None) -> Fraction:
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # PyAV's type hints know motion vectors only.
     return Orientation() if matrix is None else Orientation.from_matrix(bytes(matrix))

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from rvm_trt.errors import VideoError
 from rvm_trt.runtime.video.source import IMAGE_SUFFIXES, Clip, Frame, Source
 
+# EXIF orientations that exchange width and height.
+_TURNED = (5, 6, 7, 8)
 _READ_ERRORS = (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError)
 
 
 class ImageSource(Source):
-    """The images of a folder in natural order, or one image. Opening reads every header and compares the sizes.
+    """The images of a folder in natural order, or one image. Opening compares the sizes of all.
 
     Args:
         path: a folder or an image file. Hidden files and other suffixes are passed over.
@@ -54,7 +56,9 @@ class ImageSource(Source):
     def __iter__(self) -> Iterator[Frame]:
         """Yields the images as RGB; raises `VideoError` naming one that does not decode."""
         for index, file in enumerate(self._files):
-            yield Frame(index=index, image=read_rgb(file), pts=index, time_base=self.clip.time_base, duration=1)
+            yield Frame(
+                index=index, image=read_rgb(file), pts=index, time_base=self.clip.time_base, duration=1
+            )
 
 
 def natural_sort(folder: Path) -> list[Path]:
@@ -64,17 +68,18 @@ def natural_sort(folder: Path) -> list[Path]:
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """Returns an image as a C-contiguous ``(H, W, 3)`` uint8 RGB array. Alpha is dropped, not blended.
+    """Returns an image as a C-contiguous ``(H, W, 3)`` uint8 RGB array, upright by its EXIF. Alpha is dropped.
 
     Raises:
         VideoError: the image does not decode.
     """
     try:
         with Image.open(path) as image:
-            # RGBA first: Pillow would turn a palette with transparency, or 16-bit grey, into something else.
-            straight = image.convert("RGBA") if image.mode in ("P", "PA", "LA", "La", "RGBa") else image
-            grey = _eight_bits(straight) if straight.mode.startswith("I") else straight
-            return np.ascontiguousarray(np.asarray(grey.convert("RGB")))
+            upright = ImageOps.exif_transpose(image)
+            eight = _eight_bits(upright) if upright.mode.startswith("I") else upright
+            # By way of RGBA, which undoes premultiplied alpha and keeps the palette's colours.
+            straight = eight.convert("RGBA") if eight.mode in ("P", "PA", "LA", "La", "RGBa") else eight
+            return np.ascontiguousarray(straight.convert("RGB"))
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from error
 
@@ -87,7 +92,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
-            return image.size
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED
+            return (height, width) if turned else (width, height)
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from error
 

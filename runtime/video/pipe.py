@@ -1,7 +1,7 @@
-"""Bounded hand-over between two threads: `Prefetch` reads ahead of its consumer, `Worker` works behind its producer.
+"""Bounded hand-over between two threads: `Prefetch` reads ahead of its user, `Worker` works behind its user.
 
-Each owns one thread. An error in the thread is kept by its future and raised to the caller at the next call; `close`
-wakes whoever waits, and returns only when the thread has ended.
+Each owns one thread. An error in the thread is kept by its future and raised to the caller at the next call;
+`close` wakes whoever waits, and returns only when the thread has ended.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Channel(Generic[_T]):
         self._finished = False
 
     def put(self, item: _T) -> None:
-        """Adds an item, waiting for room; raises `ChannelClosedError` once the channel is finished or closed."""
+        """Adds an item, waiting for room; raises `ChannelClosedError` once the channel has ended."""
         with self._changed:
             self._changed.wait_for(lambda: self._finished or len(self._items) < self._capacity)
             if self._finished:
@@ -72,8 +72,8 @@ class Channel(Generic[_T]):
 class Prefetch(Generic[_T]):
     """Iterates an iterable on a thread of its own, at most ``depth`` items ahead. Iterate it once.
 
-    The items come in order; the iterable's error is raised after the last item before it. A generator is started,
-    resumed and closed on the one thread.
+    The items come in order; the iterable's error is raised after the last item before it. A generator is
+    started, resumed and closed on the one thread.
 
     Args:
         iterable: what to read ahead.
@@ -121,8 +121,8 @@ class Prefetch(Generic[_T]):
 class Worker(Generic[_T]):
     """Runs ``consume`` on each item that is put, in order, on a thread of its own.
 
-    At most ``depth`` items wait while one is consumed. Once ``consume`` has raised, the next `put` or `finish` raises
-    that error.
+    At most ``depth`` items wait while one is consumed. Once ``consume`` has raised, the next `put` or
+    `finish` raises that error.
 
     Args:
         consume: called with each item, on the worker's thread.

@@ -25,7 +25,8 @@ class Frame:
 
     Attributes:
         index: its number in the source, from 0.
-        image: ``(H, W, 3)`` uint8 RGB, C-contiguous; the frame owns it, and the source never writes to it again.
+        image: ``(H, W, 3)`` uint8 RGB, C-contiguous; the frame owns it, and the source never writes to it
+            again.
         pts: when it is shown, in units of ``time_base`` seconds.
         time_base: the source's unit of time.
         duration: how long it is shown, in units of ``time_base``; 0 where the source does not say.
@@ -119,13 +120,13 @@ def open_source(
     """Opens a video file, an image, or a folder of images (in natural order: ``2.png`` before ``10.png``).
 
     Frames come upright (the container's rotation is applied) as RGB; colour conversion is described at
-    `rvm_trt.runtime.video.colour.ToRgb`. Alpha of images is ignored: their RGB is taken as it is stored. Damaged
-    pieces are skipped and counted.
+    `rvm_trt.runtime.video.colour.ToRgb`. Alpha of images is ignored: their RGB is taken as it is stored.
+    Damaged pieces are skipped and counted.
 
     Args:
         path: what to open.
-        rate: frames per second of an image folder (30 where None), such as ``25`` or ``"30000/1001"``. A video has
-            its own.
+        rate: frames per second of an image folder (30 where None), such as ``25`` or ``"30000/1001"``. A
+            video has its own.
         threads: decoder threads; 0 for one per core.
 
     Raises:
@@ -137,7 +138,10 @@ def open_source(
     subject = f"input {str(path)!r}"
     if not target.exists():
         raise VideoError(
-            subject, got="nothing there", expected="a video file or a folder of images", todo="Check the path."
+            subject,
+            got="nothing there",
+            expected="a video file or a folder of images",
+            todo="Check the path.",
         )
     if target.is_dir() or target.suffix.lower() in IMAGE_SUFFIXES:
         require("PIL", package="pillow", stage="image input")
@@ -150,7 +154,9 @@ def open_source(
         )
     if not target.is_file() or target.stat().st_size == 0:
         got = "an empty file (0 bytes)" if target.is_file() else "something that is not a plain file"
-        raise VideoError(subject, got=got, expected="a video file", todo="Check the path, or copy the file again.")
+        raise VideoError(
+            subject, got=got, expected="a video file", todo="Check the path, or copy the file again."
+        )
     require("av", package="av", stage="video input")
     from rvm_trt.runtime.video.decode import VideoSource
 

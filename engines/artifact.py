@@ -1,0 +1,116 @@
+"""An engine on disk: a folder with the built files and a manifest, written whole, verified before it is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rvm_trt.contract import tensors
+from rvm_trt.engines.manifest import Manifest, read_manifest
+from rvm_trt.errors import EngineError
+from rvm_trt.files import atomic_dir, sha256_file
+from rvm_trt.profile import Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A built engine on disk. It owns nothing but names; `rvm_trt.MattingSession` runs it.
+
+    Attributes:
+        path: the folder.
+        manifest: what is in it.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Engine:
+        """Returns the engine in a folder after checking its files' hashes and its tensor contract.
+
+        Raises:
+            EngineError: the folder holds no engine, a file is missing or altered, or the tensors are not the
+                profile's. The message says in words what differs.
+        """
+        folder = Path(path)
+        engine = cls(path=folder, manifest=read_manifest(folder))
+        differences = [*engine.mismatches(), *engine.damages()]
+        if differences:
+            raise EngineError(
+                str(folder),
+                got="; ".join(differences),
+                expected="the engine that its manifest describes",
+                todo="Build the engine again.",
+            )
+        return engine
+
+    @property
+    def profile(self) -> Profile:
+        """The profile it was built for."""
+        return self.manifest.profile
+
+    def file(self, suffix: str) -> Path:
+        """Returns the path of its file with a suffix, ``.xml`` say; raises `EngineError` where there is none."""
+        for name in self.manifest.files:
+            if name.endswith(suffix):
+                return self.path / name
+        raise EngineError(
+            str(self.path),
+            got=f"the files {sorted(self.manifest.files)}",
+            expected=f"a file ending in {suffix}",
+            todo="Build the engine again.",
+        )
+
+    def mismatches(self, wanted: Manifest | None = None) -> list[str]:
+        """Returns in words what differs between its tensors and the contract, and between its key and a wanted one.
+
+        An empty list means that it may be used as it is.
+        """
+        manifest = self.manifest
+        found = []
+        for got, expected in zip(manifest.tensors, tensors(manifest.profile, manifest.graph), strict=False):
+            if (got.name, got.shape, got.direction) != (expected.name, expected.shape, expected.direction):
+                found.append(f"tensor {got.name} is {got.shape}, expected {expected.name} {expected.shape}")
+        expected_count = len(tensors(manifest.profile, manifest.graph))
+        if len(manifest.tensors) != expected_count:
+            found.append(f"{len(manifest.tensors)} tensors, expected {expected_count}")
+        if wanted is not None:
+            got_key, wanted_key = manifest.key(), wanted.key()
+            found += [
+                f"{name} is {got_key[name]!r}, expected {wanted_key[name]!r}"
+                for name in wanted_key
+                if got_key[name] != wanted_key[name]
+            ]
+        return found
+
+    def damages(self) -> list[str]:
+        """Returns in words which of its files are missing or altered, by hashing them."""
+        found = []
+        for name, expected in self.manifest.files.items():
+            file = self.path / name
+            if not file.is_file():
+                found.append(f"{name} is missing")
+            elif sha256_file(file) != expected:
+                found.append(f"{name} does not have the SHA-256 that the manifest names")
+        return found or ([] if self.manifest.files else ["the manifest names no file"])
+
+
+def write_engine(
+    path: str | os.PathLike[str], manifest: Manifest, write: Callable[[Path], Mapping[str, Any]]
+) -> Engine:
+    """Writes an engine's folder whole or not at all, and returns the engine.
+
+    Args:
+        path: the folder; an engine that stood there is replaced in one step, and stays if anything fails.
+        manifest: its description, still without files and accuracy.
+        write: writes the built files into the folder it is given, and returns the accuracy it measured.
+    """
+    with atomic_dir(path) as folder:
+        accuracy = write(folder)
+        files = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
+        manifest = replace(manifest, files=files, accuracy=accuracy)
+        manifest.write(folder)
+    return Engine(path=Path(path), manifest=manifest)

@@ -1,0 +1,170 @@
+"""The manifest of an engine: everything that changes its bytes, and everything a loader must check."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rvm_trt.contract import TensorSpec
+from rvm_trt.errors import EngineError, OptionError
+from rvm_trt.options import Backend, Graph, Precision, choice
+from rvm_trt.profile import Profile
+
+SCHEMA = 1
+NAME = "manifest.json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an engine is and how it was made.
+
+    Attributes:
+        profile, graph, precision, backend: what was built, with which library.
+        backend_version: version of that library.
+        tensors: every input and output, in order.
+        targets: what it runs on: ``cpu``, or compute capabilities such as ``sm_89``.
+        checkpoint_sha256, onnx_sha256: what it was built from.
+        files: file name in the engine's folder → SHA-256.
+        accuracy: differences measured at build time, with reference and footage named.
+        made: version of rvm-trt and the builder's options.
+    """
+
+    profile: Profile
+    graph: Graph
+    precision: Precision
+    backend: Backend
+    backend_version: str
+    tensors: tuple[TensorSpec, ...]
+    targets: tuple[str, ...]
+    checkpoint_sha256: str
+    onnx_sha256: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    accuracy: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the engine's folder: ``<profile>-<graph>-<precision>-<backend>``."""
+        parts = (self.profile.name, self.graph.value, self.precision.value, self.backend.value)
+        return "-".join(parts)
+
+    def key(self) -> dict[str, Any]:
+        """The inputs of the build. Two engines with one key have the same bytes."""
+        return {
+            "schema": SCHEMA,
+            "profile": self.profile.to_json(),
+            "graph": self.graph.value,
+            "precision": self.precision.value,
+            "backend": self.backend.value,
+            "backend_version": self.backend_version,
+            "targets": list(self.targets),
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "onnx_sha256": self.onnx_sha256,
+            "made": dict(self.made),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as plain JSON values."""
+        return {
+            **self.key(),
+            "tensors": [spec.to_json() for spec in self.tensors],
+            "files": dict(self.files),
+            "accuracy": dict(self.accuracy),
+        }
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Writes ``manifest.json`` into a folder."""
+        text = json.dumps(self.to_json(), indent=2, sort_keys=True)
+        (Path(folder) / NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
+    """Returns the manifest in an engine's folder.
+
+    Raises:
+        EngineError: there is none, it is damaged, or another version of rvm-trt wrote it.
+    """
+    path = Path(folder) / NAME
+    data = _read_json(path)
+    if data.get("schema") != SCHEMA:
+        raise EngineError(
+            str(path),
+            got=f"schema {data.get('schema')!r}",
+            expected=f"schema {SCHEMA}",
+            todo="Build the engine again with this version of rvm-trt.",
+        )
+    try:
+        return Manifest(
+            profile=Profile.from_json(data["profile"]),
+            graph=choice(Graph, data["graph"], subject="graph"),
+            precision=choice(Precision, data["precision"], subject="precision"),
+            backend=choice(Backend, data["backend"], subject="backend"),
+            backend_version=_text(data, "backend_version"),
+            tensors=tuple(TensorSpec.from_json(entry) for entry in data["tensors"]),
+            targets=tuple(str(target) for target in data["targets"]),
+            checkpoint_sha256=_sha256(data["checkpoint_sha256"]),
+            onnx_sha256=_sha256(data["onnx_sha256"]),
+            files={_file_name(name): _sha256(value) for name, value in data["files"].items()},
+            accuracy=dict(data["accuracy"]),
+            made=dict(data["made"]),
+        )
+    except KeyError as error:
+        raise _damaged(path, f"no entry {error}") from None
+    except (TypeError, AttributeError, ValueError) as error:
+        # OptionError is a ValueError: a profile or word that is not ours.
+        detail = str(error) if isinstance(error, OptionError) else f"a malformed entry ({error})"
+        raise _damaged(path, detail) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise EngineError(
+            str(path.parent),
+            got=f"no readable {NAME} ({error.strerror})",
+            expected="an engine's folder",
+            todo="Build the engine: rvm-trt build.",
+        ) from None
+    try:
+        data = json.loads(content) if len(content) <= _MAX_BYTES else None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"no JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise _damaged(path, "no JSON object" if data is not None else f"more than {_MAX_BYTES} bytes")
+    return data
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is no text")
+    return value
+
+
+def _sha256(value: object) -> str:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ValueError(f"{value!r} is no SHA-256")
+    return value
+
+
+def _file_name(value: str) -> str:
+    # A name, never a path: a manifest from elsewhere must not make us read outside its folder.
+    if not _FILE_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is no plain file name")
+    return value
+
+
+def _damaged(path: Path, got: str) -> EngineError:
+    return EngineError(
+        str(path), got=got, expected="a manifest written by rvm-trt", todo="Build the engine again."
+    )

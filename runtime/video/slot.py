@@ -1,0 +1,36 @@
+"""Memory for one frame on its way to an encoder."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from rvm_trt.runtime.video.colour import pixels
+
+
+class FrameSlot:
+    """A frame in FFmpeg's memory whose picture may be larger than what is written into it.
+
+    Attributes:
+        frame: the frame; this slot owns it.
+        view: where the picture goes, a uint8 view of the frame: ``(H, W, C)``, or ``(H, W)`` for grey.
+
+    Args:
+        frame: a packed 8-bit frame of at least ``width`` by ``height``.
+        width, height: size of the picture.
+    """
+
+    def __init__(self, frame: av.VideoFrame, *, width: int, height: int) -> None:
+        self.frame = frame
+        self._whole = pixels(frame)
+        self._width = width
+        self._height = height
+        self.view: npt.NDArray[np.uint8] = self._whole[:height, :width]
+
+    def repeat_edges(self) -> None:
+        """Fills what lies beyond the picture with its last column and row."""
+        self._whole[: self._height, self._width :] = self._whole[
+            : self._height, self._width - 1 : self._width
+        ]
+        self._whole[self._height :] = self._whole[self._height - 1]
