@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,8 @@ import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
+
+_LAYOUTS: Mapping[int, str] = {1: "mono", 2: "stereo"}
 
 
 class AudioCopy:
@@ -83,6 +85,9 @@ class AudioCopy:
                 "Write .mkv to keep it."
             )
             return
+        if not stream.layout.name[:1].isalpha() and stream.layout.nb_channels in _LAYOUTS:
+            # PCM in Matroska only counts its channels; MP4 wants them named, and says so at the very end.
+            copy.codec_context.layout = _LAYOUTS[stream.layout.nb_channels]
         copy.metadata.update({k: v for k, v in stream.metadata.items() if k in ("language", "title")})
         copy.disposition = stream.disposition
         self._streams[stream.index] = copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -22,6 +23,8 @@ from rvm_trt.runtime.video.source import Clip, Frame, Source
 # FFmpeg opens plain text as an "ANSI art" video; nobody means that.
 _NOT_VIDEO = {"tty"}
 _MICROSECONDS = 1_000_000
+# Matroska says how long one stream is only in a tag; the length of the file may be that of its sound.
+_TAG_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
 class VideoSource(Source):
@@ -156,6 +159,9 @@ def _frame_count(container: InputContainer, stream: VideoStream, rate: Fraction)
         return stream.frames
     if stream.duration:
         return round(_seconds(stream, stream.duration) * rate)
+    if match := _TAG_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = match.groups()
+        return round((3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)) * rate)
     if container.duration:
         return round(Fraction(container.duration, _MICROSECONDS) * rate)
     return None

@@ -186,11 +186,13 @@ class VideoWriter:
         try:
             yield
         except av.FFmpegError as error:
+            # FFmpeg's last log line says more than its error number: "unsupported channel layout", for one.
+            detail = error.log[1] if error.log else None
             raise VideoError(
                 f"output {str(self._plan.path)!r}",
-                got=f"{error.strerror} from {self._codec.name} or the disk",
-                expected=f"to write {self._plan.kind.value} as {self._plan.format.value}",
-                todo="Check the free space and the options, or choose another format.",
+                got=f"{error.strerror} ({detail[2].strip()})" if detail else f"{error.strerror}",
+                expected=f"to write {self._plan.format.value} with {self._codec.name}",
+                todo="Check the free space, leave the sound out (--no-audio), or choose another format.",
             ) from error
 
 

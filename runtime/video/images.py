@@ -68,7 +68,7 @@ def natural_sort(folder: Path) -> list[Path]:
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """Returns an image as a C-contiguous ``(H, W, 3)`` uint8 RGB array, upright by its EXIF. Alpha is dropped.
+    """Returns an image as a C-contiguous ``(H, W, 3)`` uint8 RGB array, upright. Alpha is dropped.
 
     Raises:
         VideoError: the image does not decode.

@@ -140,7 +140,7 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
         "--ratio",
         type=float,
         metavar="R",
-        help="downsample ratio, 0 to 1; larger for people who are small in the frame (default: 0.375 for 720p, "
+        help="downsample ratio, 0 to 1; larger for people small in the frame (default: 0.375 for 720p, "
         "0.25 for HD, 0.125 for 4K, otherwise so that the network sees 512 pixels)",
     )
     group.add_argument("--precision", choices=("fp32", "bf16"), help="default: bf16 where the CPU has it")
@@ -182,14 +182,16 @@ def _matte(
     background: Background,
     options: EncodeOptions,
 ) -> JobReport:
-    from rvm_trt.engines.provision import default_precision, provide_engine
+    from rvm_trt.engines.openvino import supports_bf16
+    from rvm_trt.engines.provision import provide_engine
     from rvm_trt.runtime.session import MattingSession
     from rvm_trt.runtime.video.job import matte_video
 
+    fastest = Precision.BF16 if args.precision is None and supports_bf16() else Precision.FP32
     engine = provide_engine(
         profile,
         backend="cpu",
-        precision=Precision(args.precision) if args.precision else default_precision(),
+        precision=Precision(args.precision) if args.precision else fastest,
         checkpoint=args.checkpoint,
         engines_dir=args.engines,
         progress=None if args.quiet else _say,

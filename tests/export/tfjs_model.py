@@ -177,5 +177,5 @@ def _norm(web: WebModel, shapes: dict[str, list[int]], norm: str, name: str) -> 
 
 def _seeded(shapes: dict[str, list[int]], key: str) -> NDArray[np.float32]:
     generator = np.random.default_rng(zlib.crc32(key.encode()))
-    values: NDArray[np.float32] = generator.standard_normal(shapes[key], dtype=np.float32)
-    return values * np.float32(0.1)
+    values: NDArray[np.float32] = generator.standard_normal(shapes[key], dtype=np.float32) * np.float32(0.1)
+    return values

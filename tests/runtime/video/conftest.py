@@ -76,7 +76,9 @@ def _tone(stream: Any, seconds: float) -> Iterator[av.AudioFrame]:
     step = 1024
     for start in range(0, int(seconds * 48000), step):
         wave = 0.2 * np.sin(np.arange(start, start + step) * 2 * np.pi * 440 / 48000)
-        frame = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), format="fltp", layout="stereo")
+        frame = av.AudioFrame.from_ndarray(
+            np.stack([wave, wave]).astype(np.float32), format="fltp", layout="stereo"
+        )
         frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
         yield from _resampled(frame, stream)
 

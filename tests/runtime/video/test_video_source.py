@@ -66,16 +66,16 @@ def test_every_orientation_follows_the_matrix(turns: int, mirrored: bool) -> Non
         a, c = -a, -c
     matrix = np.array([a, b, 0, c, d, 0, 0, 0, 1 << 14], np.int32) * np.int32(1 << 16)
     orientation = Orientation.from_matrix(matrix.tobytes())
-    p, q = 3, 1
-    shown = np.zeros((2, 5), bool) if not orientation.transpose else np.zeros((5, 2), bool)
+    stored = np.arange(10).reshape(2, 5)
+    q, p = np.indices(stored.shape)
     x, y = a * p + c * q, b * p + d * q
-    shown[y if y >= 0 and (b > 0 or d > 0) else y - 1 + shown.shape[0] + 1 - 1, x if a > 0 or c > 0 else x - 1] = True
-    stored = np.zeros((2, 5), bool)
-    stored[q, p] = True
+    shown = np.empty((np.ptp(y) + 1, np.ptp(x) + 1), int)
+    shown[y - y.min(), x - x.min()] = stored
     turned = stored.T if orientation.transpose else stored
     turned = turned[:, ::-1] if orientation.flip_x else turned
     turned = turned[::-1] if orientation.flip_y else turned
     assert np.array_equal(turned, shown)
+    assert orientation.size(width=5, height=2) == shown.shape[::-1]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_every_orientation_follows_the_matrix(turns: int, mirrored: bool) -> Non
         ("yuv444p", "libx264", "a.mkv"),
         ("yuvj420p", "libx264", "a.mkv"),
         ("gray", "libx264", "a.mkv"),
-        ("rgb24", "png", "a.mkv"),
+        ("bgra", "ffv1", "a.mkv"),
     ],
 )
 def test_pixel_formats_become_rgb(
@@ -105,7 +105,9 @@ def test_odd_sizes_are_not_padded(tmp_path: Path, video: SimpleNamespace) -> Non
     assert video.number(frames[1].image) == 1
 
 
-def _grey_clip(path: Path, *, luma: int, cb: int, cr: int, space: int, full: bool, size: tuple[int, int]) -> None:
+def _grey_clip(
+    path: Path, *, luma: int, cb: int, cr: int, space: int, full: bool, size: tuple[int, int]
+) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25, width=size[0], height=size[1])
         stream.pix_fmt = "yuv420p"
@@ -229,13 +231,13 @@ def _refusals(folder: Path, video: SimpleNamespace) -> dict[str, str]:
         container.start_encoding()
     return {
         "cut.mp4": "does not open",
-        "noise.mp4": "",
+        "noise.mp4": "does not open",
         "empty.mp4": "0 bytes",
-        "text.mp4": "",
-        "text.txt": "",
+        "text.mp4": "got",
+        "text.txt": "got",
         "folder": "without images",
         "sound.m4a": "only audio",
-        "none.mkv": "",
+        "none.mkv": "got",
         "missing.mp4": "nothing there",
     }
 
