@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 import rvm_trt
 from rvm_trt.contract import tensors
+from rvm_trt.digest import source_digest
 from rvm_trt.engines.artifact import Engine, write_engine
 from rvm_trt.engines.manifest import NAME, Manifest
-from rvm_trt.engines.openvino import check_precision, import_openvino, write_openvino
+from rvm_trt.engines.openvino_library import import_openvino, precision_hint
 from rvm_trt.errors import EngineError, OptionError
-from rvm_trt.export.graph_info import GraphInfo, read_graph_info
-from rvm_trt.options import Backend, Precision, choice
+from rvm_trt.options import Backend, Graph, Precision, choice
+from rvm_trt.profile import Profile
 
 ENGINES = Path("build/engines")
 
@@ -58,8 +59,18 @@ def build_engine(
             expected="'cpu' or 'auto'",
             todo="This version builds for the CPU only; the ONNX file itself can be given to TensorRT.",
         )
+    # Here, not above: whoever only looks for an engine needs neither onnx nor a builder.
+    from rvm_trt.engines.openvino import write_openvino
+    from rvm_trt.export.graph_info import read_graph_info
+
     info = read_graph_info(onnx)
-    wanted = _describe(info, choice(Precision, precision, subject="precision"))
+    wanted = describe_cpu(
+        info.profile,
+        info.graph,
+        choice(Precision, precision, subject="precision"),
+        checkpoint_sha256=info.checkpoint_sha256,
+        onnx_sha256=info.sha256,
+    )
     folder = Path(engines) / wanted.name
     if not force and (current := find_engine(folder, wanted)) is not None:
         return current
@@ -77,17 +88,25 @@ def find_engine(folder: Path, wanted: Manifest) -> Engine | None:
     return None if engine.mismatches(wanted) else engine
 
 
-def _describe(info: GraphInfo, precision: Precision) -> Manifest:
-    check_precision(precision)
+def describe_cpu(
+    profile: Profile, graph: Graph, precision: Precision, *, checkpoint_sha256: str, onnx_sha256: str
+) -> Manifest:
+    """Returns the manifest that a CPU engine of these inputs would have, without files and accuracy.
+
+    Raises:
+        OptionError: the CPU backend does not offer the precision.
+        DependencyError: OpenVINO is not installed.
+    """
+    precision_hint(precision)
     return Manifest(
-        profile=info.profile,
-        graph=info.graph,
+        profile=profile,
+        graph=graph,
         precision=precision,
         backend=Backend.CPU,
         backend_version=str(import_openvino().__version__),
-        tensors=tensors(info.profile, info.graph),
+        tensors=tensors(profile, graph),
         targets=("cpu",),
-        checkpoint_sha256=info.checkpoint_sha256,
-        onnx_sha256=info.sha256,
-        made={"rvm_trt": rvm_trt.__version__},
+        checkpoint_sha256=checkpoint_sha256,
+        onnx_sha256=onnx_sha256,
+        made={"rvm_trt": rvm_trt.__version__, "source": source_digest("rvm_trt.export", "rvm_trt.engines")},
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,39 +11,11 @@ import numpy.typing as npt
 import onnx
 
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
-from rvm_trt.errors import DependencyError, EngineError, OptionError
+from rvm_trt.engines.openvino_library import import_openvino, precision_hint
+from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.export.graph_info import GraphInfo
 from rvm_trt.options import Graph, Precision
 from rvm_trt.resample import sample_frame
-
-PRECISIONS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
-
-
-def import_openvino() -> ModuleType:
-    """Returns the module ``openvino``; raises `DependencyError` where it is not installed."""
-    try:
-        import openvino
-    except ImportError:
-        raise DependencyError("openvino", extra="cpu", stage="CPU engine") from None
-    return openvino
-
-
-def check_precision(precision: Precision) -> None:
-    """Raises `OptionError` unless the CPU backend offers the precision."""
-    if precision not in PRECISIONS:
-        raise OptionError(
-            "precision",
-            got=f"{precision.value!r} for the cpu backend",
-            expected=" or ".join(repr(p.value) for p in PRECISIONS),
-            todo="Choose one of these.",
-        )
-
-
-def supports_bf16() -> bool:
-    """Whether this CPU computes in bfloat16 natively (AVX-512 BF16 or AMX), by OpenVINO's own word."""
-    openvino = import_openvino()
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
 
 def write_openvino(
     info: GraphInfo, precision: Precision, folder: Path, footage: Iterable[npt.NDArray[np.uint8]] | None
@@ -55,7 +26,6 @@ def write_openvino(
         EngineError: OpenVINO refuses the graph.
     """
     openvino = import_openvino()
-    check_precision(precision)
     try:
         model = openvino.Core().read_model(info.path)
         _simplify(model, info)
@@ -89,7 +59,7 @@ def _measure(
     model: Any, info: GraphInfo, precision: Precision, footage: Iterable[npt.NDArray[np.uint8]]
 ) -> Mapping[str, Any]:
     """Returns the difference of alpha between this precision and FP32, states carried, over the footage."""
-    reference, candidate = (_Alpha(model, info, PRECISIONS[p]) for p in (Precision.FP32, precision))
+    reference, candidate = (_Alpha(model, info, p) for p in (Precision.FP32, precision))
     means, worst = [], 0.0
     for frame in footage:
         difference = np.abs(reference(frame) - candidate(frame))
@@ -108,8 +78,9 @@ def _measure(
 class _Alpha:
     """Runs a graph frame by frame and gives alpha, at low resolution for the core."""
 
-    def __init__(self, model: Any, info: GraphInfo, hint: str) -> None:
-        compiled = import_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    def __init__(self, model: Any, info: GraphInfo, precision: Precision) -> None:
+        hints = {"INFERENCE_PRECISION_HINT": precision_hint(precision)}
+        compiled = import_openvino().Core().compile_model(model, "CPU", hints)
         self._request = compiled.create_infer_request()
         self._states = [np.zeros(shape, np.float32) for shape in info.profile.state_shapes]
         self._info = info

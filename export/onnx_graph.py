@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import rvm_trt
 from rvm_trt.contract import tensors
+from rvm_trt.digest import source_digest
 from rvm_trt.errors import ExportError, OptionError
 from rvm_trt.export.checkpoint import Checkpoint, load_checkpoint
 from rvm_trt.export.cleanup import clean
@@ -176,6 +177,7 @@ def _describe(model: onnx.ModelProto, profile: Profile, graph: Graph, checkpoint
             "rvm_trt.variant": profile.variant.value,
             "rvm_trt.refiner": profile.refiner.value if profile.uses_refiner else "none",
             "rvm_trt.checkpoint_sha256": checkpoint.sha256,
+            "rvm_trt.exporter": f"torch {torch.__version__}, rvm-trt source {source_digest('rvm_trt.export')}",
         },
     )
 

@@ -8,14 +8,44 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 
 from rvm_trt.errors import WeightsError
 from rvm_trt.export.download import Progress, storing
-from rvm_trt.files import atomic_file, sha256_file
+from rvm_trt.files import atomic_file, cache_dir, sha256_file
 from rvm_trt.options import Refiner, Variant
 
 _TEMPORARY_PREFIXES = (".rvm_", ".npm-")
+
+
+class Source(str, Enum):
+    """Where weights may come from; ``AUTO`` tries ``OFFICIAL``, then ``WEB``."""
+
+    AUTO = "auto"
+    OFFICIAL = "official"
+    WEB = "web"
+
+
+def file_name(variant: Variant, source: Source) -> str:
+    """Returns the name under which the cache keeps the checkpoint of a source."""
+    return f"rvm_{variant.value}{'_web8' if source is Source.WEB else ''}.pth"
+
+
+def find_cached(variant: Variant) -> Record | None:
+    """Returns the record of the unaltered checkpoint that the user's cache holds, the official one first.
+
+    It loads no checkpoint and no PyTorch; without a record that holds, it is None.
+    """
+    cache = WeightCache(cache_dir() / "weights")
+    for source in (Source.OFFICIAL, Source.WEB):
+        try:
+            record = cache.find(file_name(variant, source))
+        except WeightsError:
+            return None
+        if record is not None:
+            return record
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)

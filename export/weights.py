@@ -7,7 +7,6 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,21 +17,13 @@ from rvm_trt.export import npm_package
 from rvm_trt.export.checkpoint import Checkpoint, load_checkpoint, refiner_note
 from rvm_trt.export.download import Progress, download, silent, storing
 from rvm_trt.export.webmodel import MAX_BIN_BYTES, MAX_JSON_BYTES, convert_web_model
-from rvm_trt.export.weight_cache import AlteredError, Record, WeightCache
+from rvm_trt.export.weight_cache import AlteredError, Record, Source, WeightCache, file_name
 from rvm_trt.files import atomic_file, cache_dir
 from rvm_trt.options import Refiner, Variant, choice
 
 _MAX_CHECKPOINT_BYTES = 512 << 20
 _LICENCE = "GPL-3.0"
 _MODEL, _WEIGHTS, _PACKAGE_LICENCE = "package/models/rvm.json", "package/models/rvm.bin", "package/LICENSE"
-
-
-class Source(str, Enum):
-    """Where weights may come from; ``AUTO`` tries ``OFFICIAL``, then ``WEB``."""
-
-    AUTO = "auto"
-    OFFICIAL = "official"
-    WEB = "web"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,13 +142,9 @@ def _given(checkpoint: Checkpoint, variant: Variant | None) -> Weights:
     )
 
 
-def _file_name(variant: Variant, source: Source) -> str:
-    return f"rvm_{variant.value}{'_web8' if source is Source.WEB else ''}.pth"
-
-
 def _cached(cache: WeightCache, variant: Variant, sources: tuple[Source, ...]) -> Weights | None:
     for source in sources:
-        name = _file_name(variant, source)
+        name = file_name(variant, source)
         record = cache.find(name)
         if record is not None:
             return _from_record(cache.path(name), record)
@@ -186,7 +173,7 @@ def _fetched(
     failures: list[WeightsError] = []
     for source in sources:
         fetch = _fetch_official if source is Source.OFFICIAL else _fetch_web
-        name = _file_name(variant, source)
+        name = file_name(variant, source)
         try:
             record = fetch(cache, name, variant, addresses, progress)
             cache.put_record(name, record)

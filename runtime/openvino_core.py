@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
 from rvm_trt.engines.artifact import Engine
-from rvm_trt.errors import DependencyError, EngineError
-from rvm_trt.options import Precision
+from rvm_trt.engines.openvino_library import import_openvino, precision_hint
+from rvm_trt.errors import EngineError
 
 Array = npt.NDArray[np.float32]
-_HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16"}
 
 
 class OpenVinoCore:
@@ -32,7 +31,7 @@ class OpenVinoCore:
     """
 
     def __init__(self, engine: Engine, *, threads: int) -> None:
-        openvino = _import_openvino()
+        openvino = import_openvino()
         profile = engine.profile
         self.src: Array = np.zeros((1, 3, profile.low_height, profile.low_width), np.float32)
         self.slope: Array = np.zeros((1, 4, profile.low_height, profile.low_width), np.float32)
@@ -40,7 +39,7 @@ class OpenVinoCore:
         self._states = tuple([np.zeros(shape, np.float32) for shape in profile.state_shapes] for _ in range(2))
         self._current = 0
         hints = {
-            "INFERENCE_PRECISION_HINT": _HINTS[engine.manifest.precision],
+            "INFERENCE_PRECISION_HINT": precision_hint(engine.manifest.precision),
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
         }
@@ -94,10 +93,3 @@ class OpenVinoCore:
         for name, array in bound.items():
             request.set_tensor(name, openvino.Tensor(array, shared_memory=True))  # type: ignore[attr-defined]
 
-
-def _import_openvino() -> ModuleType:
-    try:
-        import openvino
-    except ImportError:
-        raise DependencyError("openvino", extra="cpu", stage="CPU session") from None
-    return openvino

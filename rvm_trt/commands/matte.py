@@ -182,16 +182,15 @@ def _matte(
     background: Background,
     options: EncodeOptions,
 ) -> JobReport:
-    from rvm_trt.engines.openvino import supports_bf16
+    from rvm_trt.engines.openvino_library import fastest_precision
     from rvm_trt.engines.provision import provide_engine
     from rvm_trt.runtime.session import MattingSession
     from rvm_trt.runtime.video.job import matte_video
 
-    fastest = Precision.BF16 if args.precision is None and supports_bf16() else Precision.FP32
     engine = provide_engine(
         profile,
         backend="cpu",
-        precision=Precision(args.precision) if args.precision else fastest,
+        precision=Precision(args.precision) if args.precision else fastest_precision(),
         checkpoint=args.checkpoint,
         engines_dir=args.engines,
         progress=None if args.quiet else _say,
