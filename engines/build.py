@@ -14,7 +14,7 @@ from rvm_trt.contract import tensors
 from rvm_trt.digest import source_digest
 from rvm_trt.engines.artifact import Engine, write_engine
 from rvm_trt.engines.manifest import NAME, Manifest
-from rvm_trt.engines.openvino_library import import_openvino, precision_hint
+from rvm_trt.engines.openvino_library import import_openvino, check_precision
 from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.options import Backend, Graph, Precision, choice
 from rvm_trt.profile import Profile
@@ -97,7 +97,7 @@ def describe_cpu(
         OptionError: the CPU backend does not offer the precision.
         DependencyError: OpenVINO is not installed.
     """
-    precision_hint(precision)
+    check_precision(precision)
     return Manifest(
         profile=profile,
         graph=graph,

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import onnx
 
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
-from rvm_trt.engines.openvino_library import import_openvino, precision_hint
+from rvm_trt.engines.bfloat16 import lower_to_bfloat16
+from rvm_trt.engines.openvino_library import HINTS, import_openvino
 from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.export.graph_info import GraphInfo
 from rvm_trt.options import Graph, Precision
@@ -28,7 +29,11 @@ def write_openvino(
     openvino = import_openvino()
     try:
         model = openvino.Core().read_model(info.path)
+        reference = model.clone()
         _simplify(model, info)
+        if precision is Precision.BF16:
+            lower_to_bfloat16(model)
+            _fold(model)
         openvino.save_model(model, folder / "engine.xml", compress_to_fp16=False)
     except RuntimeError as error:
         raise EngineError(
@@ -37,17 +42,13 @@ def write_openvino(
             expected="a graph that OpenVINO reads",
             todo="Export the graph again with this version of rvm-trt.",
         ) from None
-    return {} if footage is None else _measure(model, info, precision, footage)
+    return {} if footage is None else _measure(reference, model, info, footage)
 
 
 def _simplify(model: Any, info: GraphInfo) -> None:
     # The reader leaves shape arithmetic around every bias, and numbers its own nodes by a counter of the process:
     # folded and renamed, one graph always gives one file.
-    from openvino.passes import ConstantFolding, Manager
-
-    manager = Manager()
-    manager.register_pass(ConstantFolding())
-    manager.run_passes(model)
+    _fold(model)
     graph = onnx.load_model(info.path).graph
     ours = {node.name for node in graph.node} | {value.name for value in (*graph.input, *graph.initializer)}
     for index, node in enumerate(model.get_ordered_ops()):
@@ -55,11 +56,19 @@ def _simplify(model: Any, info: GraphInfo) -> None:
             node.set_friendly_name(f"{node.get_type_name()}.{index}")
 
 
+def _fold(model: Any) -> None:
+    from openvino.passes import ConstantFolding, Manager
+
+    manager = Manager()
+    manager.register_pass(ConstantFolding())
+    manager.run_passes(model)
+
+
 def _measure(
-    model: Any, info: GraphInfo, precision: Precision, footage: Iterable[npt.NDArray[np.uint8]]
+    original: Any, built: Any, info: GraphInfo, footage: Iterable[npt.NDArray[np.uint8]]
 ) -> Mapping[str, Any]:
-    """Returns the difference of alpha between this precision and FP32, states carried, over the footage."""
-    reference, candidate = (_Alpha(model, info, p) for p in (Precision.FP32, precision))
+    """Returns the difference of alpha between the built graph and the original, states carried, over the footage."""
+    reference, candidate = (_Alpha(model, info) for model in (original, built))
     means, worst = [], 0.0
     for frame in footage:
         difference = np.abs(reference(frame) - candidate(frame))
@@ -78,9 +87,8 @@ def _measure(
 class _Alpha:
     """Runs a graph frame by frame and gives alpha, at low resolution for the core."""
 
-    def __init__(self, model: Any, info: GraphInfo, precision: Precision) -> None:
-        hints = {"INFERENCE_PRECISION_HINT": precision_hint(precision)}
-        compiled = import_openvino().Core().compile_model(model, "CPU", hints)
+    def __init__(self, model: Any, info: GraphInfo) -> None:
+        compiled = import_openvino().Core().compile_model(model, "CPU", HINTS)
         self._request = compiled.create_infer_request()
         self._states = [np.zeros(shape, np.float32) for shape in info.profile.state_shapes]
         self._info = info

@@ -1,4 +1,4 @@
-"""The OpenVINO library: loading it, what this CPU offers, and the names of precisions."""
+"""The OpenVINO library: loading it, its settings, and what this CPU offers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from types import ModuleType
 from rvm_trt.errors import DependencyError, OptionError
 from rvm_trt.options import Precision
 
-HINTS: Mapping[Precision, str] = {Precision.FP32: "f32", Precision.BF16: "bf16"}
+PRECISIONS = (Precision.FP32, Precision.BF16)
+# Precision is written into the graph; without this, OpenVINO would lower the FP32 islands as well.
+HINTS: Mapping[str, str] = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def import_openvino() -> ModuleType:
@@ -20,16 +22,15 @@ def import_openvino() -> ModuleType:
     return openvino
 
 
-def precision_hint(precision: Precision) -> str:
-    """Returns OpenVINO's name of a precision; raises `OptionError` unless the CPU backend offers it."""
-    if precision not in HINTS:
+def check_precision(precision: Precision) -> None:
+    """Raises `OptionError` unless the CPU backend offers the precision."""
+    if precision not in PRECISIONS:
         raise OptionError(
             "precision",
             got=f"{precision.value!r} for the cpu backend",
-            expected=" or ".join(repr(p.value) for p in HINTS),
+            expected=" or ".join(repr(p.value) for p in PRECISIONS),
             todo="Choose one of these.",
         )
-    return HINTS[precision]
 
 
 def fastest_precision() -> Precision:

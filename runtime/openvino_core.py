@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
 from rvm_trt.engines.artifact import Engine
-from rvm_trt.engines.openvino_library import import_openvino, precision_hint
+from rvm_trt.engines.openvino_library import HINTS, import_openvino
 from rvm_trt.errors import EngineError
 
 Array = npt.NDArray[np.float32]
@@ -38,11 +38,7 @@ class OpenVinoCore:
         self.intercept: Array = np.zeros_like(self.slope)
         self._states = tuple([np.zeros(shape, np.float32) for shape in profile.state_shapes] for _ in range(2))
         self._current = 0
-        hints = {
-            "INFERENCE_PRECISION_HINT": precision_hint(engine.manifest.precision),
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
-        }
+        hints = {**HINTS, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         try:
             compiled = openvino.Core().compile_model(str(engine.file(".xml")), "CPU", hints)
             self._requests = [compiled.create_infer_request() for _ in range(2)]

@@ -1,0 +1,83 @@
+"""Bfloat16 in an OpenVINO graph: the network in half the bytes, with FP32 islands where rounding would show.
+
+Precision is written into the graph, not left to a hint: a hint lowers the guided filter too, whose statistics
+``box(xy) − box(x)box(y)`` then cancel to noise (with the fast guided filter alpha came out wrong by up to 1).
+The islands are the guided filter and what follows it, the states' update ``(1 − z)·h + z·c``, whose rounding would
+add up over frames, and the full graph's first downsampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rvm_trt.contract import STATE_OUTPUTS
+from rvm_trt.engines.openvino_library import import_openvino
+
+_PROJECTION = "project_mat"
+_NETWORK = ("backbone", "aspp", "decoder")
+
+
+def lower_to_bfloat16(model: Any) -> None:
+    """Changes an FP32 OpenVINO model of ours in place: bfloat16 but for the islands; inputs and outputs stay FP32."""
+    openvino = import_openvino()
+    half, single = openvino.Type.bf16, openvino.Type.f32
+    islands = {node.get_friendly_name() for node in _islands(model)}
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in ("Parameter", "Constant"):
+            continue
+        wants_single = node.get_friendly_name() in islands or node.get_type_name() == "Result"
+        for port in _value_ports(node):
+            source = port.get_source_output()
+            if source.get_element_type() != single:
+                continue  # an integer, or a conversion that was just put in
+            producer = source.get_node()
+            is_single = (
+                producer.get_type_name() in ("Parameter", "Constant")
+                or producer.get_friendly_name() in islands
+            )
+            if is_single != wants_single:
+                convert = openvino.opset13.convert(source, single if wants_single else half)
+                port.replace_source_output(convert.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def _value_ports(node: Any) -> Iterator[Any]:
+    """Yields the inputs that carry values: not the sizes, scales and axes that some operators take as well."""
+    ports = node.inputs()
+    if node.get_type_name() in ("Interpolate", "Split", "VariadicSplit", "StridedSlice", "Slice", "ReduceMean"):
+        ports = ports[:1]
+    yield from ports
+
+
+def _islands(model: Any) -> list[Any]:
+    nodes = [n for n in model.get_ordered_ops() if n.get_type_name() not in ("Parameter", "Constant", "Result")]
+    chosen = {n.get_friendly_name(): n for n in nodes if n.get_friendly_name().startswith(_PROJECTION)}
+    for node in nodes:  # in order, so that one pass finds every descendant
+        if any(producer.get_friendly_name() in chosen for producer in _producers(node)):
+            chosen[node.get_friendly_name()] = node
+    for node in reversed(nodes):  # what only the islands read: the guided filter's statistics of the image
+        consumers = [target.get_node() for output in node.outputs() for target in output.get_target_inputs()]
+        if not node.get_friendly_name().startswith(_NETWORK) and all(
+            consumer.get_friendly_name() in chosen for consumer in consumers
+        ):
+            chosen[node.get_friendly_name()] = node
+    for node in nodes:
+        if node.get_type_name() == "Interpolate" and node.input_value(0).get_node().get_type_name() == "Parameter":
+            chosen[node.get_friendly_name()] = node
+    for name in STATE_OUTPUTS:
+        for node in _state_update(model.output(name).get_node().input_value(0).get_node()):
+            chosen[node.get_friendly_name()] = node
+    return list(chosen.values())
+
+
+def _producers(node: Any) -> list[Any]:
+    return [value.get_node() for value in node.input_values()]
+
+
+def _state_update(node: Any) -> Iterator[Any]:
+    """Yields the arithmetic above a state output, up to the gates' activations."""
+    if node.get_type_name() in ("Add", "Subtract", "Multiply"):
+        yield node
+        for producer in _producers(node):
+            yield from _state_update(producer)
