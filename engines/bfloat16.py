@@ -45,13 +45,22 @@ def lower_to_bfloat16(model: Any) -> None:
 def _value_ports(node: Any) -> Iterator[Any]:
     """Yields the inputs that carry values: not the sizes, scales and axes that some operators take as well."""
     ports = node.inputs()
-    if node.get_type_name() in ("Interpolate", "Split", "VariadicSplit", "StridedSlice", "Slice", "ReduceMean"):
+    if node.get_type_name() in (
+        "Interpolate",
+        "Split",
+        "VariadicSplit",
+        "StridedSlice",
+        "Slice",
+        "ReduceMean",
+    ):
         ports = ports[:1]
     yield from ports
 
 
 def _islands(model: Any) -> list[Any]:
-    nodes = [n for n in model.get_ordered_ops() if n.get_type_name() not in ("Parameter", "Constant", "Result")]
+    nodes = [
+        n for n in model.get_ordered_ops() if n.get_type_name() not in ("Parameter", "Constant", "Result")
+    ]
     chosen = {n.get_friendly_name(): n for n in nodes if n.get_friendly_name().startswith(_PROJECTION)}
     for node in nodes:  # in order, so that one pass finds every descendant
         if any(producer.get_friendly_name() in chosen for producer in _producers(node)):
@@ -63,7 +72,10 @@ def _islands(model: Any) -> list[Any]:
         ):
             chosen[node.get_friendly_name()] = node
     for node in nodes:
-        if node.get_type_name() == "Interpolate" and node.input_value(0).get_node().get_type_name() == "Parameter":
+        if (
+            node.get_type_name() == "Interpolate"
+            and node.input_value(0).get_node().get_type_name() == "Parameter"
+        ):
             chosen[node.get_friendly_name()] = node
     for name in STATE_OUTPUTS:
         for node in _state_update(model.output(name).get_node().input_value(0).get_node()):

@@ -14,7 +14,7 @@ from rvm_trt.contract import tensors
 from rvm_trt.digest import source_digest
 from rvm_trt.engines.artifact import Engine, write_engine
 from rvm_trt.engines.manifest import NAME, Manifest
-from rvm_trt.engines.openvino_library import import_openvino, check_precision
+from rvm_trt.engines.openvino_library import check_precision, import_openvino
 from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.options import Backend, Graph, Precision, choice
 from rvm_trt.profile import Profile
@@ -74,7 +74,9 @@ def build_engine(
     folder = Path(engines) / wanted.name
     if not force and (current := find_engine(folder, wanted)) is not None:
         return current
-    return write_engine(folder, wanted, lambda target: write_openvino(info, wanted.precision, target, footage))
+    return write_engine(
+        folder, wanted, lambda target: write_openvino(info, wanted.precision, target, footage)
+    )
 
 
 def find_engine(folder: Path, wanted: Manifest) -> Engine | None:

@@ -18,6 +18,7 @@ from rvm_trt.export.graph_info import GraphInfo
 from rvm_trt.options import Graph, Precision
 from rvm_trt.resample import sample_frame
 
+
 def write_openvino(
     info: GraphInfo, precision: Precision, folder: Path, footage: Iterable[npt.NDArray[np.uint8]] | None
 ) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from types import ModuleType
 
 from rvm_trt.errors import DependencyError, OptionError
@@ -16,10 +17,9 @@ HINTS: Mapping[str, str] = {"INFERENCE_PRECISION_HINT": "f32"}
 def import_openvino() -> ModuleType:
     """Returns the module ``openvino``; raises `DependencyError` where it is not installed."""
     try:
-        import openvino
+        return import_module("openvino")
     except ImportError:
         raise DependencyError("openvino", extra="cpu", stage="CPU engine") from None
-    return openvino
 
 
 def check_precision(precision: Precision) -> None:

@@ -14,7 +14,18 @@ from rvm_trt.errors import ExportError
 
 # Each either makes shapes dynamic, branches, or costs a copy that a static graph has no need of.
 FORBIDDEN = frozenset(
-    {"Shape", "Expand", "If", "Loop", "Scan", "NonZero", "Range", "ConstantOfShape", "Where", "BatchNormalization"}
+    {
+        "Shape",
+        "Expand",
+        "If",
+        "Loop",
+        "Scan",
+        "NonZero",
+        "Range",
+        "ConstantOfShape",
+        "Where",
+        "BatchNormalization",
+    }
 )
 _SCOPES = "pkg.torch.onnx.name_scopes"
 

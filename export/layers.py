@@ -51,12 +51,13 @@ class ConvGru(nn.Module):
         """Returns the next state from the input and the last state, all ``(B, C, H, W)``."""
         reset, update = self.ih(torch.cat([x, h], dim=1)).chunk(2, dim=1)
         candidate = self.hh(torch.cat([x, reset * h], dim=1))
-        return (1 - update) * h + update * candidate
+        state: Tensor = (1 - update) * h + update * candidate
+        return state
 
 
 def upsample_to(x: Tensor, like: Tensor) -> Tensor:
     """Returns ``x`` doubled in size bilinearly and cropped to the height and width of ``like``."""
-    doubled = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    doubled: Tensor = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
     height, width = like.shape[-2:]
     # No slice where none is needed: it would stay in the exported graph as a copy.
     if doubled.shape[-2] != height:

@@ -105,6 +105,8 @@ class MobileNetV3Encoder(nn.Module):
             *(InvertedResidual(row) for row in ROWS),
             ConvBnAct(160, 960, eps=_EPS, activation=nn.Hardswish()),
         )
+        self.mean: Tensor
+        self.std: Tensor
         # Not in the state dict of the official checkpoints.
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)

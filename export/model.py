@@ -95,11 +95,13 @@ class MattingNetwork(nn.Module):
     def _frame(self, src: Tensor, states: tuple[Tensor | None, ...], ratio: float) -> Result:
         refined = ratio != 1.0
         src_sm = downsample(src, ratio) if refined else src
-        slope, intercept, next_states = self.coefficients(src_sm, self._states(src_sm, states), refined=refined)
+        slope, intercept, next_states = self.coefficients(
+            src_sm, self._states(src_sm, states), refined=refined
+        )
         if refined:
             residual, pha = apply_coefficients(slope, intercept, src)
         else:
-            residual, pha = intercept.split((3, 1), dim=1)
+            residual, pha = torch.split(intercept, [3, 1], dim=1)
         return ((residual + src).clamp(0, 1), pha.clamp(0, 1), *next_states)
 
     def _states(self, src_sm: Tensor, given: tuple[Tensor | None, ...]) -> States:
@@ -107,7 +109,9 @@ class MattingNetwork(nn.Module):
         states = []
         for state, channels in zip(given, STATE_CHANNELS[self.variant], strict=True):
             height, width = -(-height // 2), -(-width // 2)
-            states.append(src_sm.new_zeros(src_sm.shape[0], channels, height, width) if state is None else state)
+            states.append(
+                src_sm.new_zeros(src_sm.shape[0], channels, height, width) if state is None else state
+            )
         r1, r2, r3, r4 = states
         return r1, r2, r3, r4
 
@@ -132,5 +136,8 @@ def _check(src: Tensor, ratio: float) -> None:
         )
     if not 0 < ratio <= 1:
         raise OptionError(
-            "downsample_ratio", got=repr(ratio), expected="a number above 0 and at most 1", todo="Give another ratio."
+            "downsample_ratio",
+            got=repr(ratio),
+            expected="a number above 0 and at most 1",
+            todo="Give another ratio.",
         )

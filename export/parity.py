@@ -148,5 +148,3 @@ def compose(slope: Tensor, intercept: Tensor, src: Tensor) -> tuple[Tensor, Tens
     """Returns ``fgr`` and ``pha`` in 0..1 at frame size from the core's ``A`` and ``b``: the runtime's reference."""
     residual, pha = apply_coefficients(slope, intercept, src)
     return (residual + src).clamp(0, 1), pha.clamp(0, 1)
-
-

@@ -6,6 +6,8 @@ With ``x = [src, mean_rgb(src)]`` and ``y = [residual, pha]``, 4 channels each:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,16 +17,16 @@ from rvm_trt.export.layers import ConvBnAct
 _FAST_EPS = 1e-5
 
 
-class GuidedFilter(nn.Module):
+class GuidedFilter(nn.Module, ABC):
     """What both guided filters share. Subclasses give the box filter and the slope ``A``."""
 
+    @abstractmethod
     def box(self, x: Tensor) -> Tensor:
         """Returns the 3x3 mean of each of the 4 channels, zero-padded."""
-        raise NotImplementedError
 
+    @abstractmethod
     def slope(self, cov: Tensor, var: Tensor, hidden: Tensor) -> Tensor:
-        """Returns ``A`` from the local statistics."""
-        raise NotImplementedError
+        """Returns ``A`` from the local statistics and the decoder's hidden channels."""
 
     def coefficients(self, src: Tensor, y: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Returns ``A`` and ``b``, ``(B, 4, h, w)``, from the low-resolution image, network output and hidden."""
@@ -65,7 +67,7 @@ class FastGuidedFilter(GuidedFilter):
         weight = x.new_full((4, 1, 3, 3), 1 / 9)
         return F.conv2d(x, weight, padding=1, groups=4)
 
-    def slope(self, cov: Tensor, var: Tensor, hidden: Tensor) -> Tensor:
+    def slope(self, cov: Tensor, var: Tensor, hidden: Tensor) -> Tensor:  # noqa: ARG002
         return cov / (var + _FAST_EPS)
 
 
@@ -80,5 +82,5 @@ def apply_coefficients(slope: Tensor, intercept: Tensor, src: Tensor) -> tuple[T
     if tuple(slope.shape[-2:]) != size:
         slope = F.interpolate(slope, size=size, mode="bilinear", align_corners=False)
         intercept = F.interpolate(intercept, size=size, mode="bilinear", align_corners=False)
-    residual, pha = (slope * with_mean(src) + intercept).split((3, 1), dim=1)
+    residual, pha = torch.split(slope * with_mean(src) + intercept, [3, 1], dim=1)
     return residual, pha

@@ -114,7 +114,10 @@ def _advice(array: npt.NDArray[Any], expected: tuple[int, int, int]) -> str:
     if array.ndim == 3 and array.shape[2] == 3:
         for name in _NAMED_SIZES:
             named = Profile.named(name)
-            for suffix, size in (("", (named.height, named.width)), ("-portrait", (named.width, named.height))):
+            for suffix, size in (
+                ("", (named.height, named.width)),
+                ("-portrait", (named.width, named.height)),
+            ):
                 if array.shape[:2] == size:
                     return f"Resize the frame or build {name + suffix!r}."
         return f"Resize the frame or build a profile of {array.shape[1]}x{array.shape[0]}."

@@ -20,7 +20,7 @@ Array = Any  # NumPy arrays; the compiler infers what they hold
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def sample(
-    band: int,
+    band: int,  # noqa: ARG001 - as every kernel that `Bands` runs
     first_row: int,
     last_row: int,
     frame: Array,
@@ -121,11 +121,19 @@ def compose(
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def _expand(
-    slope: Array, intercept: Array, row: int, columns: Array, next_columns: Array, weights: Array, target: Array
+    slope: Array,
+    intercept: Array,
+    row: int,
+    columns: Array,
+    next_columns: Array,
+    weights: Array,
+    target: Array,
 ) -> None:
     for channel in range(4):
         _lerp_row(slope[channel, row], columns, next_columns, weights, np.float32(1), target[channel])
-        _lerp_row(intercept[channel, row], columns, next_columns, weights, np.float32(255), target[4 + channel])
+        _lerp_row(
+            intercept[channel, row], columns, next_columns, weights, np.float32(255), target[4 + channel]
+        )
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)

@@ -36,7 +36,9 @@ class OpenVinoCore:
         self.src: Array = np.zeros((1, 3, profile.low_height, profile.low_width), np.float32)
         self.slope: Array = np.zeros((1, 4, profile.low_height, profile.low_width), np.float32)
         self.intercept: Array = np.zeros_like(self.slope)
-        self._states = tuple([np.zeros(shape, np.float32) for shape in profile.state_shapes] for _ in range(2))
+        self._states = tuple(
+            [np.zeros(shape, np.float32) for shape in profile.state_shapes] for _ in range(2)
+        )
         self._current = 0
         hints = {**HINTS, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         try:
@@ -88,4 +90,3 @@ class OpenVinoCore:
         }
         for name, array in bound.items():
             request.set_tensor(name, openvino.Tensor(array, shared_memory=True))  # type: ignore[attr-defined]
-

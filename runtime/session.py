@@ -191,7 +191,10 @@ class MattingSession:
         targets = self._open().states()
         if len(state) != len(targets):
             raise FrameError(
-                "state", got=f"{len(state)} tensors", expected="4, r1 to r4", todo="Pass what state() returned."
+                "state",
+                got=f"{len(state)} tensors",
+                expected="4, r1 to r4",
+                todo="Pass what state() returned.",
             )
         for index, (value, target) in enumerate(zip(state, targets, strict=True), start=1):
             if getattr(value, "shape", None) != target.shape or value.dtype != np.float32:
@@ -259,9 +262,12 @@ class MattingSession:
                 expected=f"one with {name!r} among them",
                 todo=f"Make the session with outputs=(…, {name!r}).",
             )
-        view = self._slots[matte._slot][name].view()
+        view: Image = self._slots[matte._slot][name].view()
         view.flags.writeable = False
-        return view if name == "pha" else view.reshape(self.profile.height, self.profile.width, -1)
+        if name == "pha":
+            return view
+        image: Image = view.reshape(self.profile.height, self.profile.width, -1)
+        return image
 
 
 def _check_engine(engine: Engine) -> None:
@@ -286,6 +292,9 @@ def _check_threads(threads: int | None) -> int:
         return available_threads()
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
         raise OptionError(
-            "threads", got=repr(threads), expected="an integer from 1 to 1024", todo="Give a number of CPU threads."
+            "threads",
+            got=repr(threads),
+            expected="an integer from 1 to 1024",
+            todo="Give a number of CPU threads.",
         )
     return threads

@@ -42,7 +42,9 @@ class TensorSpec:
         except (KeyError, TypeError):
             raise _malformed(data) from None
         texts = (spec.name, spec.dtype, spec.direction)
-        if not all(isinstance(t, str) for t in texts) or not all(type(n) is int and n > 0 for n in spec.shape):
+        if not all(isinstance(t, str) for t in texts) or not all(
+            type(n) is int and n > 0 for n in spec.shape
+        ):
             raise _malformed(data)
         return spec
 

@@ -80,7 +80,11 @@ class Profile:
         """Returns a named profile: ``720p``, ``hd``, ``4k`` or ``dci4k``, with ``-portrait`` (sides exchanged)
         and ``-fullbody`` (the larger ratio for small people in the frame) as suffixes."""
         base, *suffixes = name.split("-")
-        if base not in _NAMED or not set(suffixes) <= {"portrait", "fullbody"} or len(set(suffixes)) < len(suffixes):
+        if (
+            base not in _NAMED
+            or not set(suffixes) <= {"portrait", "fullbody"}
+            or len(set(suffixes)) < len(suffixes)
+        ):
             raise OptionError(
                 "profile",
                 got=repr(name),
@@ -149,7 +153,7 @@ class Profile:
 
     @property
     def name(self) -> str:
-        """A short name, safe in a file name and unique to the profile: ``hd``, ``4k-fullbody``, ``417x235-r0.6-fgf``."""
+        """A short name, unique to the profile and safe in a path: ``hd``, ``4k-fullbody``, ``417x235-r0.6-fgf``."""
         parts = [self._size_name()]
         if self.variant is not Variant.MOBILENETV3:
             parts.append(self.variant.value)
@@ -179,7 +183,10 @@ class Profile:
         if not isinstance(data, Mapping) or set(data) != expected:
             got = sorted(data) if isinstance(data, Mapping) else type(data).__name__
             raise OptionError(
-                "profile", got=f"{got}", expected=f"the fields {sorted(expected)}", todo="Build the engine again."
+                "profile",
+                got=f"{got}",
+                expected=f"the fields {sorted(expected)}",
+                todo="Build the engine again.",
             )
         return cls(**data)
 
@@ -197,11 +204,17 @@ def _scaled(side: int, ratio: float) -> int:
 def _check_integer(subject: str, value: object, *, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise OptionError(
-            subject, got=repr(value), expected=f"an integer from {low} to {high}", todo=f"Give another {subject}."
+            subject,
+            got=repr(value),
+            expected=f"an integer from {low} to {high}",
+            todo=f"Give another {subject}.",
         )
 
 
 def _ratio_error(value: object) -> OptionError:
     return OptionError(
-        "ratio", got=repr(value), expected="a number above 0 and at most 1", todo="Give another downsample ratio."
+        "ratio",
+        got=repr(value),
+        expected="a number above 0 and at most 1",
+        todo="Give another downsample ratio.",
     )

@@ -48,7 +48,8 @@ def resample(image: npt.NDArray[np.float32], rows: Taps, columns: Taps) -> npt.N
 
 def sample_frame(frame: npt.NDArray[np.uint8], ratio: float) -> npt.NDArray[np.float32]:
     """Returns the network's input (3, h, w) float32 in 0..1 from an (H, W, 3) uint8 frame: the reference."""
-    planar = np.ascontiguousarray(frame.transpose(2, 0, 1)).astype(np.float32) / np.float32(255)
+    planar: npt.NDArray[np.float32] = np.ascontiguousarray(frame.transpose(2, 0, 1)).astype(np.float32)
+    planar /= np.float32(255)
     if ratio == 1.0:
         return planar
     height, width = frame.shape[:2]
@@ -58,7 +59,9 @@ def sample_frame(frame: npt.NDArray[np.uint8], ratio: float) -> npt.NDArray[np.f
 def _taps(size: int, target: int, step: float) -> Taps:
     # In single precision, as PyTorch computes it: in double, odd ratios would differ from the original by 1e-4.
     half = np.float32(0.5)
-    position = np.maximum((np.arange(target, dtype=np.float32) + half) * np.float32(step) - half, np.float32(0))
+    position = np.maximum(
+        (np.arange(target, dtype=np.float32) + half) * np.float32(step) - half, np.float32(0)
+    )
     first = np.minimum(position.astype(np.int64), size - 1)
     second = np.minimum(first + 1, size - 1)
     # At the far edge both taps are the last sample, so the weight has no effect there.

@@ -1,0 +1,70 @@
+# make demo and make test each set up all they need in .venv; nothing has to be installed by hand but Python and npm.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TYPING := build/typing/rvm_trt
+
+RES ?= hd
+PRECISION ?=
+BACKEND ?= auto
+GRAPH ?= core
+CHECKPOINT ?=
+
+.PHONY: help setup demo test test-gpu engine bench picture parity lint types format clean
+
+help:
+	@echo "make demo      set up, then matte a clip of a person: see build/demo/"
+	@echo "make test      set up, then run the tests"
+	@echo "make engine    build an engine: RES=hd|4k|… [PRECISION=fp32|bf16] [GRAPH=core|full] [CHECKPOINT=path]"
+	@echo "make bench     measure HD and 4K beside PyTorch"
+	@echo "make parity    compare the exported graphs with PyTorch over a clip: CLIP=path"
+	@echo "make test-gpu  the tests that need an NVIDIA GPU"
+	@echo "make lint types format clean"
+
+setup: $(READY)
+
+$(READY): setup.cfg constraints.txt
+	@echo "Setting up $(VENV) (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable ".[export,cpu,video,bench,dev]"
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python -m rvm_trt.benchmarks.demo
+
+test: $(READY)
+	@$(BIN)/pytest -m "not gpu"
+
+test-gpu: $(READY)
+	@RVM_TRT_REQUIRE_GPU=1 $(BIN)/pytest -m gpu
+
+engine: $(READY)
+	@$(BIN)/rvm-trt build --profile "$(RES)" --graph "$(GRAPH)" --backend "$(BACKEND)" \
+		$(if $(PRECISION),--precision "$(PRECISION)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+bench: $(READY)
+	@$(BIN)/rvm-trt bench $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+picture: $(READY)
+	@$(BIN)/python -m rvm_trt.benchmarks.picture
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+# The import name rvm_trt is spread over folders at the root; the type checker needs to see them as one package.
+types: $(READY)
+	@rm -rf $(TYPING) && mkdir -p $(TYPING)
+	@for path in rvm_trt/*; do ln -s "$(CURDIR)/$$path" "$(TYPING)/"; done
+	@for name in export engines runtime benchmarks; do ln -s "$(CURDIR)/$$name" "$(TYPING)/$$name"; done
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,213 @@
+"""What the tests share: generated weights, moving pictures, and the graphs and engines made from them once a run."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from rvm_trt.profile import Profile
+
+Image = npt.NDArray[np.uint8]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _shared_folder() -> Path | None:
+    folder = Path(os.environ.get("RVM_TRT_SHARED") or ROOT.parent / "shared")
+    return folder if (folder / "golden").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with footage, weights and goldens that are not committed; skips where it is absent."""
+    folder = _shared_folder()
+    if folder is None:
+        pytest.skip("no footage and weights: set RVM_TRT_SHARED to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of committed golden files."""
+    return Path(__file__).parent / "data" / "golden"
+
+
+@pytest.fixture(scope="session")
+def seeded_state_dict() -> Callable[..., dict[str, Any]]:
+    """``seeded_state_dict(variant, refiner)``: the weights of the seeded goldens, generated from the key names."""
+
+    def make(variant: str = "mobilenetv3", refiner: str = "deep_guided_filter") -> dict[str, Any]:
+        import torch
+
+        from rvm_trt.export.model import MattingNetwork
+
+        with torch.device("meta"):
+            state = MattingNetwork(variant, refiner).state_dict()
+        return {
+            key: torch.from_numpy(_seeded(key, tuple(value.shape)))
+            if value.is_floating_point()
+            else torch.zeros(value.shape, dtype=value.dtype)
+            for key, value in state.items()
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def steady_state_dict(seeded_state_dict: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """The seeded weights with smaller convolutions, and alpha around a half.
+
+    The seeded network is chaotic: it amplifies a rounding error a thousandfold over a few frames (2e-3 in pha
+    between two float32 implementations) and saturates alpha. This one damps errors as trained weights do.
+    """
+
+    def make(variant: str = "mobilenetv3", refiner: str = "deep_guided_filter") -> dict[str, Any]:
+        state = seeded_state_dict(variant, refiner)
+        state = {key: value * 0.8 if value.ndim == 4 else value for key, value in state.items()}
+        state["project_mat.conv.weight"] *= 2
+        state["project_mat.conv.bias"][3] += 0.5
+        return state
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def seeded_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, seeded_state_dict: Callable[..., dict[str, Any]]
+) -> Path:
+    """A checkpoint file with the seeded MobileNetV3 and deep guided filter."""
+    import torch
+
+    path = tmp_path_factory.mktemp("seeded") / "seeded.pth"
+    torch.save(seeded_state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, steady_state_dict: Callable[..., dict[str, Any]]
+) -> Callable[..., Path]:
+    """``checkpoint(variant, refiner)``: a checkpoint file with steady weights."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    @cache
+    def make(variant: str = "mobilenetv3", refiner: str = "deep_guided_filter") -> Path:
+        import torch
+
+        path = folder / f"{variant}-{refiner}.pth"
+        torch.save(steady_state_dict(variant, refiner), path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_checkpoint(shared: Path) -> Path:
+    """The dequantised 8-bit official weights."""
+    return shared / "weights" / "rvm_mobilenetv3_dq8.pth"
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Path]) -> Callable[..., Path]:
+    """``exported(profile, graph, weights)``: the ONNX file, made once (an export takes five seconds)."""
+    from rvm_trt.export.onnx_graph import export_onnx
+
+    folder = tmp_path_factory.mktemp("onnx")
+
+    @cache
+    def make(profile: Profile, graph: str = "core", weights: Path | None = None) -> Path:
+        source = weights or checkpoint(profile.variant.value)
+        return export_onnx(source, profile, folder / f"{source.stem}-{profile.name}-{graph}.onnx", graph=graph)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, exported: Callable[..., Path]) -> Callable[..., Any]:
+    """``built(profile, graph, precision, weights)``: the engine, made once. Tests must not alter its folder."""
+    from rvm_trt.engines.build import build_engine
+
+    folder = tmp_path_factory.mktemp("engines")
+
+    @cache
+    def make(
+        profile: Profile, graph: str = "core", precision: str = "fp32", weights: Path | None = None
+    ) -> Any:
+        engines = folder / (weights.stem if weights else "steady")
+        return build_engine(exported(profile, graph, weights), backend="cpu", precision=precision, engines=engines)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def odd() -> Profile:
+    """A small profile where nothing divides evenly."""
+    return Profile(width=161, height=97, ratio=0.6)
+
+
+@pytest.fixture(scope="session")
+def even() -> Profile:
+    """A small profile where everything divides evenly."""
+    return Profile(width=160, height=96, ratio=0.5)
+
+
+@pytest.fixture(scope="session")
+def moving_frames() -> Callable[..., list[Image]]:
+    """``moving_frames(width, height, count)``: a textured ellipse that crosses a textured gradient."""
+
+    def make(width: int, height: int, count: int) -> list[Image]:
+        return [_moving_frame(width, height, index) for index in range(count)]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def footage(shared: Path) -> Callable[..., list[Image]]:
+    """``footage(name, count, width=, height=)``: the first frames of a shared clip, resized where asked."""
+
+    def read(name: str, count: int, *, width: int | None = None, height: int | None = None) -> list[Image]:
+        pytest.importorskip("av")
+        from rvm_trt.runtime.video.source import open_source
+
+        frames = [frame.image for frame in islice(open_source(shared / "clips" / name), count)]
+        return frames if width is None or height is None else list(_resized(frames, width, height))
+
+    return read
+
+
+def _seeded(key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    generator = np.random.default_rng(zlib.crc32(key.encode()))
+    if len(shape) == 4:
+        values = generator.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
+    elif key.endswith("running_var"):
+        values = generator.uniform(0.5, 1.5, shape)
+    elif key.endswith(("running_mean", "bias")):
+        values = generator.standard_normal(shape) * 0.05
+    else:
+        values = generator.uniform(0.8, 1.2, shape)
+    return np.asarray(values, np.float32)
+
+
+def _moving_frame(width: int, height: int, index: int) -> Image:
+    y, x = np.mgrid[0:height, 0:width]
+    image = np.stack([(2 * x + 5 * index) % 256, (3 * y + x) % 256, (x + y + 7 * index) % 256], axis=-1)
+    inside = ((x - width * (0.3 + 0.03 * index)) / (0.2 * width)) ** 2 + ((y - 0.5 * height) / (0.35 * height)) ** 2
+    image[inside < 1] = (180, 140, 110)
+    # Without texture the fast guided filter divides rounding error by a variance of zero.
+    noise = np.random.default_rng(1234 + index).integers(-30, 31, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def _resized(frames: list[Image], width: int, height: int) -> Iterator[Image]:
+    from PIL import Image as Pillow
+
+    for frame in frames:
+        yield np.asarray(Pillow.fromarray(frame).resize((width, height), Pillow.Resampling.BICUBIC)).copy()
