@@ -18,7 +18,7 @@ help:
 	@echo "make test      set up, then run the tests"
 	@echo "make engine    build an engine: RES=hd|4k|… [PRECISION=fp32|bf16] [GRAPH=core|full] [CHECKPOINT=path]"
 	@echo "make bench     measure HD and 4K beside PyTorch"
-	@echo "make parity    compare the exported graphs with PyTorch over a clip: CLIP=path"
+	@echo "make parity    compare the exported graphs with PyTorch: CLIP=path CHECKPOINT=path"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
 	@echo "make lint types format clean"
 
@@ -46,6 +46,9 @@ engine: $(READY)
 
 bench: $(READY)
 	@$(BIN)/rvm-trt bench $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+parity: $(READY)
+	@$(BIN)/python -m rvm_trt.benchmarks.parity_report "$(CLIP)" --checkpoint "$(CHECKPOINT)"
 
 picture: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.picture

@@ -29,6 +29,8 @@ def describe_environment(*, threads: int) -> dict[str, Any]:
         "cores_online": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)),
         "threads_per_entrant": threads,
+        # Of the minute before: far above 0, and something else was using the processor.
+        "load_average": round(os.getloadavg()[0], 2),
         "memory_bytes": _memory_bytes(),
         "os": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
         "python": platform.python_version(),

@@ -9,7 +9,7 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +128,13 @@ class Worker:
             raise self._died() from None
         return self.answer(timeout_s=timeout_s)
 
+    def run(self, count: int, *, timeout_s: float) -> tuple[float, ...]:
+        """Has the child matte ``count`` frames and returns the milliseconds of each; raises as `ask`."""
+        times_ms = self.ask({"run": count}, timeout_s=timeout_s).get("ms")
+        if not isinstance(times_ms, list) or len(times_ms) != count:
+            raise self._error(got=repr(times_ms)[:80], expected=f"{count} times in milliseconds")
+        return tuple(float(value) for value in times_ms)
+
     def answer(self, *, timeout_s: float) -> dict[str, Any]:
         """Returns the next answer.
 
@@ -201,7 +208,9 @@ class Worker:
 
 
 @contextmanager
-def started(commands: dict[str, Sequence[str]], *, timeout_s: float = 600.0) -> Iterator[dict[str, Worker]]:
+def started(
+    commands: Mapping[str, Sequence[str]], *, timeout_s: float = 600.0
+) -> Iterator[dict[str, Worker]]:
     """Starts workers one after the other, yields them by name when all are ready, and ends every one of them.
 
     Raises:
@@ -234,13 +243,12 @@ def interleave(
     samples: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
     for name in names:
         if schedule.warm_up_frames:
-            workers[name].ask({"run": schedule.warm_up_frames}, timeout_s=schedule.timeout_s)
+            workers[name].run(schedule.warm_up_frames, timeout_s=schedule.timeout_s)
     for turn in range(schedule.rounds):
         if tell is not None:
             tell(f"Round {turn + 1} of {schedule.rounds}")
         start = turn % len(names)
         for name in names[start:] + names[:start]:
             time.sleep(schedule.rest_s)
-            answer = workers[name].ask({"run": schedule.frames_per_round}, timeout_s=schedule.timeout_s)
-            samples[name].append(tuple(float(value) for value in answer["ms"]))
+            samples[name].append(workers[name].run(schedule.frames_per_round, timeout_s=schedule.timeout_s))
     return {name: Timing(samples_ms=tuple(values)) for name, values in samples.items()}

@@ -1,7 +1,7 @@
 """Parity of every kind of graph over a real clip: ``python -m rvm_trt.benchmarks.parity_report CLIP --checkpoint PATH``.
 
 For both graphs, both variants, HD and an odd size, PyTorch and ONNX Runtime run side by side with carried states. The
-resnet50 weights are seeded, not trained, unless a checkpoint is given.
+resnet50 weights are untrained (see `rvm_trt.benchmarks.untrained`) unless a checkpoint is given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rvm_trt.benchmarks.seeded import seeded_state_dict, write_checkpoint
+import torch
+
+from rvm_trt.benchmarks.untrained import untrained_state_dict
 from rvm_trt.commands.scaled_clip import scaled_frames
 from rvm_trt.export.checkpoint import load_checkpoint
 from rvm_trt.export.onnx_graph import export_onnx, resolve_profile
@@ -31,14 +33,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip")
     parser.add_argument("--checkpoint", required=True, help="a mobilenetv3 checkpoint")
-    parser.add_argument("--resnet50", help="a resnet50 checkpoint (default: seeded weights)")
+    parser.add_argument("--resnet50", help="a resnet50 checkpoint (default: untrained weights)")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/parity.json"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        resnet50 = args.resnet50 or write_checkpoint(
-            seeded_state_dict(Variant.RESNET50), str(Path(folder) / "seeded_resnet50.pth")
-        )
+        resnet50 = args.resnet50 or _untrained(args.clip, Path(folder) / "untrained_resnet50.pth")
         rows = [
             _row(path, variant, size, graph, args, Path(folder))
             for path, variant in ((args.checkpoint, Variant.MOBILENETV3), (resnet50, Variant.RESNET50))
@@ -49,6 +49,14 @@ def main() -> int:
     with atomic_file(args.output) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return 0 if all(row["worst"]["pha"]["error"] <= LIMIT for row in rows) else 1
+
+
+def _untrained(clip: str, path: Path) -> str:
+    profile = Profile.for_size(width=640, height=480, ratio=0.5, variant=Variant.RESNET50)
+    torch.save(
+        untrained_state_dict(Variant.RESNET50, profile, islice(scaled_frames(clip, profile), 8)), path
+    )
+    return str(path)
 
 
 def _row(

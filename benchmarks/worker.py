@@ -59,7 +59,7 @@ class FrameFile:
 
 def main() -> int:
     """Serves one entrant until it is told to quit, or its input ends."""
-    answers = _protocol()
+    answers = open_protocol()
     settings = Settings.from_json(json.loads(sys.argv[1]))
     try:
         with make_entrant(settings) as entrant:
@@ -71,7 +71,7 @@ def main() -> int:
     return 0
 
 
-def _protocol() -> TextIO:
+def open_protocol() -> TextIO:
     """Returns the real standard output; whatever else is printed, from C too, goes to standard error."""
     sys.stdout.flush()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -20,6 +20,12 @@ Image = npt.NDArray[np.uint8]
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure() -> None:
+    # Before PyTorch is loaded: on a busy machine its threads wait for each other, and small pictures take ten times
+    # as long. Also for the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def _shared_folder() -> Path | None:
     folder = Path(os.environ.get("RVM_TRT_SHARED") or ROOT.parent / "shared")
     return folder if (folder / "golden").is_dir() else None
@@ -116,7 +122,9 @@ def real_checkpoint(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Path]) -> Callable[..., Path]:
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Path]
+) -> Callable[..., Path]:
     """``exported(profile, graph, weights)``: the ONNX file, made once (an export takes five seconds)."""
     from rvm_trt.export.onnx_graph import export_onnx
 
@@ -125,7 +133,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[...,
     @cache
     def make(profile: Profile, graph: str = "core", weights: Path | None = None) -> Path:
         source = weights or checkpoint(profile.variant.value)
-        return export_onnx(source, profile, folder / f"{source.stem}-{profile.name}-{graph}.onnx", graph=graph)
+        return export_onnx(
+            source, profile, folder / f"{source.stem}-{profile.name}-{graph}.onnx", graph=graph
+        )
 
     return make
 
@@ -142,7 +152,9 @@ def built(tmp_path_factory: pytest.TempPathFactory, exported: Callable[..., Path
         profile: Profile, graph: str = "core", precision: str = "fp32", weights: Path | None = None
     ) -> Any:
         engines = folder / (weights.stem if weights else "steady")
-        return build_engine(exported(profile, graph, weights), backend="cpu", precision=precision, engines=engines)
+        return build_engine(
+            exported(profile, graph, weights), backend="cpu", precision=precision, engines=engines
+        )
 
     return make
 
@@ -199,7 +211,9 @@ def _seeded(key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 def _moving_frame(width: int, height: int, index: int) -> Image:
     y, x = np.mgrid[0:height, 0:width]
     image = np.stack([(2 * x + 5 * index) % 256, (3 * y + x) % 256, (x + y + 7 * index) % 256], axis=-1)
-    inside = ((x - width * (0.3 + 0.03 * index)) / (0.2 * width)) ** 2 + ((y - 0.5 * height) / (0.35 * height)) ** 2
+    inside = ((x - width * (0.3 + 0.03 * index)) / (0.2 * width)) ** 2 + (
+        (y - 0.5 * height) / (0.35 * height)
+    ) ** 2
     image[inside < 1] = (180, 140, 110)
     # Without texture the fast guided filter divides rounding error by a variance of zero.
     noise = np.random.default_rng(1234 + index).integers(-30, 31, image.shape)

@@ -10,7 +10,9 @@ import rvm_trt
 from rvm_trt import errors
 from rvm_trt.errors import DependencyError, FrameError, OptionError, RvmTrtError, SessionError
 
-KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
+KINDS = [
+    kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__
+]
 PLAIN = [kind for kind in KINDS if kind is not DependencyError]
 
 

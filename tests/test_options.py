@@ -24,8 +24,8 @@ def test_each_word_names_one_choice(kind: type[Enum], words: list[str]) -> None:
     assert [choice(kind, word, subject="option") for word in words] == list(kind)
 
 
-@pytest.mark.parametrize(("kind", "words"), WORDS)
-def test_a_member_stands_for_itself(kind: type[Enum], words: list[str]) -> None:
+@pytest.mark.parametrize("kind", [kind for kind, _ in WORDS])
+def test_a_member_stands_for_itself(kind: type[Enum]) -> None:
     assert all(choice(kind, member, subject="option") is member for member in kind)
 
 

@@ -12,6 +12,8 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
+from rvm_trt.runtime.video.container import open_input
+
 _LAYOUTS: Mapping[int, str] = {1: "mono", 2: "stereo"}
 
 
@@ -36,7 +38,7 @@ class AudioCopy:
         self._output = output
         self._start = start
         self._notice = notice
-        self._input = av.open(f"file:{path}", "r", metadata_errors="ignore")
+        self._input = open_input(path)
         self._streams: dict[int, AudioStream] = {}
         for stream in self._input.streams.audio:
             self._add(stream)

@@ -18,13 +18,14 @@ from av.video.reformatter import (
     ColorRange,
     Colorspace,
     ColorTrc,
-    Interpolation,
     VideoReformatter,
 )
 
 from rvm_trt.runtime.video.orientation import Orientation
 
-_ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+# swscale's flags by number, since PyAV names them only from version 18: bilinear with accurate rounding, and chroma
+# interpolated at every pixel.
+_ACCURATE, _FULL_CHROMA = 0x2 | 0x40000, 0x2000
 # AVColorSpace numbers, which are not swscale's.
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
 _PQ, _HLG = 16, 18
@@ -61,7 +62,7 @@ class ToRgb:
         rgb = self._reformatter.reformat(
             upright,
             format="rgb24",
-            interpolation=_ACCURATE | Interpolation.FULL_CHR_H_INT,
+            interpolation=_ACCURATE | _FULL_CHROMA,
             threads=self._threads,
         )
         # No copy unless rows are padded: the array keeps the frame alive, and nobody else writes to it.

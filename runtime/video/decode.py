@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from rvm_trt.errors import VideoError
 from rvm_trt.runtime.video.colour import ToRgb, is_hdr
+from rvm_trt.runtime.video.container import open_input
 from rvm_trt.runtime.video.orientation import Orientation
 from rvm_trt.runtime.video.source import Clip, Frame, Source
 
@@ -82,8 +83,7 @@ class VideoSource(Source):
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         try:
-            # "file:" keeps FFmpeg from reading a name such as "concat:x" as a protocol.
-            container = av.open(f"file:{self._path}", "r", metadata_errors="ignore")
+            container = open_input(self._path)
         except (av.FFmpegError, OSError) as error:
             raise self._error(f"a file that does not open ({error.strerror})", "a video file") from error
         with container:
