@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -96,39 +94,6 @@ def fetch(footage: Footage) -> Path:
             todo="Make room, or set XDG_CACHE_HOME to another folder.",
         ) from None
     return path
-
-
-def upscaled(path: str | os.PathLike[str], *, width: int, height: int, count: int) -> list[Image]:
-    """Returns the first frames of a clip, (H, W, 3) uint8 RGB, scaled (bicubic) to cover the size and cropped.
-
-    Args:
-        path: a video or a folder of images.
-        width, height: size in pixels; the middle of each frame is kept.
-        count: at most so many frames; fewer where the clip is shorter.
-
-    Raises:
-        VideoError: the clip cannot be read, or has no frame.
-        DependencyError: PyAV or Pillow is not installed.
-    """
-    from rvm_trt.runtime.video.source import open_source, require
-
-    require("PIL", package="pillow", stage="upscaling")
-    source = open_source(path)
-    frames = [cover(frame.image, width=width, height=height) for frame in islice(source, count)]
-    if not frames:
-        raise VideoError(
-            f"input {str(path)!r}", got="no frames", expected="at least one", todo="Give another clip."
-        )
-    return frames
-
-
-def cover(image: Image, *, width: int, height: int) -> Image:
-    """Returns an (H, W, 3) image scaled to cover a size, its middle, as a contiguous array of its own."""
-    from PIL import Image as Pictures
-    from PIL import ImageOps
-
-    fitted = ImageOps.fit(Pictures.fromarray(image), (width, height), Pictures.Resampling.BICUBIC)
-    return np.array(fitted)
 
 
 def _download(footage: Footage, folder: Path) -> Path:

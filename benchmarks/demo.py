@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rvm_trt.benchmarks.clips import CARPHONE, Image, demo_clip, upscaled
+from rvm_trt.benchmarks.clips import CARPHONE, Image, demo_clip
 from rvm_trt.benchmarks.entrants import BACKGROUND
 from rvm_trt.benchmarks.frame_bench import (
     PYTORCH,
@@ -31,6 +31,7 @@ from rvm_trt.benchmarks.interleave import Schedule
 from rvm_trt.benchmarks.pictures import Panel, write_sheet
 from rvm_trt.errors import DependencyError, RvmTrtError
 from rvm_trt.profile import Profile
+from rvm_trt.runtime.video.scaled import scaled_frames
 
 if TYPE_CHECKING:
     from rvm_trt.engines.artifact import Engine
@@ -84,7 +85,7 @@ def run_demo(*, checkpoint: Path | None, count: int, folder: Path, tell: Callabl
     source = write_input(demo_clip(), folder / "input.mp4", profile=profile, count=count)
     weights = bench_weights(options, tell)
     # What is measured and compared is what the video chain reads: the frames of the written file.
-    frames = upscaled(source, width=profile.width, height=profile.height, count=count)
+    frames = list(scaled_frames(source, width=profile.width, height=profile.height, count=count))
     with tempfile.TemporaryDirectory(prefix="rvm-trt-demo-") as name:
         contest = prepare(
             options, profile, frames[: max(1, count // 4)], weights, folder=Path(name), tell=tell
@@ -107,7 +108,7 @@ def write_input(clip: Path, path: Path, *, profile: Profile, count: int) -> Path
     from rvm_trt.runtime.video.sink import open_sink
     from rvm_trt.runtime.video.source import open_source
 
-    frames = upscaled(clip, width=profile.width, height=profile.height, count=count)
+    frames = list(scaled_frames(clip, width=profile.width, height=profile.height, count=count))
     scaled = replace(
         open_source(clip).clip,
         width=profile.width,

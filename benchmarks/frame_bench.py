@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rvm_trt.benchmarks.accuracy import compare_alpha
-from rvm_trt.benchmarks.clips import CARPHONE, Image, demo_clip, upscaled
+from rvm_trt.benchmarks.clips import CARPHONE, Image, demo_clip
 from rvm_trt.benchmarks.entrants import BACKGROUND, Settings
 from rvm_trt.benchmarks.environment import describe_environment
 from rvm_trt.benchmarks.interleave import Schedule, Timing, Worker, interleave, started
 from rvm_trt.errors import DependencyError
 from rvm_trt.options import Precision
 from rvm_trt.profile import Profile
+from rvm_trt.runtime.video.scaled import scaled_frames
 
 if TYPE_CHECKING:
     from rvm_trt.engines.artifact import Engine
@@ -276,7 +277,9 @@ def _frames(options: BenchOptions, profile: Profile) -> tuple[list[Image], dict[
     except ModuleNotFoundError as error:
         raise DependencyError("av", extra="video", stage="benchmark footage") from error
     path = options.clip or demo_clip()
-    frames = upscaled(path, width=profile.width, height=profile.height, count=options.sequence_frames)
+    frames = list(
+        scaled_frames(path, width=profile.width, height=profile.height, count=options.sequence_frames)
+    )
     source = open_source(path)
     described = {
         "clip": path.name,

@@ -1,4 +1,4 @@
-"""Parity of every kind of graph over a real clip: ``python -m rvm_trt.benchmarks.parity_report CLIP --checkpoint PATH``.
+"""Parity of every kind of graph over a real clip: ``python -m rvm_trt.benchmarks.parity_report CLIP --checkpoint X``.
 
 For both graphs, both variants, HD and an odd size, PyTorch and ONNX Runtime run side by side with carried states. The
 resnet50 weights are untrained (see `rvm_trt.benchmarks.untrained`) unless a checkpoint is given.
@@ -10,27 +10,28 @@ import argparse
 import json
 import sys
 import tempfile
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rvm_trt.benchmarks.untrained import untrained_state_dict
-from rvm_trt.commands.scaled_clip import scaled_frames
 from rvm_trt.export.checkpoint import load_checkpoint
 from rvm_trt.export.onnx_graph import export_onnx, resolve_profile
 from rvm_trt.export.parity import compare
 from rvm_trt.files import atomic_file
 from rvm_trt.options import Graph, Variant
 from rvm_trt.profile import Profile
+from rvm_trt.runtime.video.scaled import scaled_frames
 
 LIMIT = 1e-4
 
 
 def main() -> int:
     """Runs the comparisons, writes the JSON, prints a table; 1 where alpha differs by more than `LIMIT`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("clip")
     parser.add_argument("--checkpoint", required=True, help="a mobilenetv3 checkpoint")
     parser.add_argument("--resnet50", help="a resnet50 checkpoint (default: untrained weights)")
@@ -53,9 +54,8 @@ def main() -> int:
 
 def _untrained(clip: str, path: Path) -> str:
     profile = Profile.for_size(width=640, height=480, ratio=0.5, variant=Variant.RESNET50)
-    torch.save(
-        untrained_state_dict(Variant.RESNET50, profile, islice(scaled_frames(clip, profile), 8)), path
-    )
+    frames = scaled_frames(clip, width=profile.width, height=profile.height, count=8)
+    torch.save(untrained_state_dict(Variant.RESNET50, profile, frames), path)
     return str(path)
 
 
@@ -73,7 +73,8 @@ def _row(
         Profile.for_size(width=width, height=height, ratio=ratio, variant=variant), loaded
     )
     path = export_onnx(loaded, profile, folder / "graph.onnx", graph=graph)
-    report = compare(loaded, path, islice(scaled_frames(args.clip, profile), args.frames))
+    frames = scaled_frames(args.clip, width=width, height=height, count=args.frames)
+    report = compare(loaded, path, frames)
     row = {
         "profile": profile.name,
         "graph": graph.value,

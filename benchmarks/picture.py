@@ -6,13 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from rvm_trt.benchmarks.clips import ASTRONAUT, Image, portrait_photo, upscaled
+from rvm_trt.benchmarks.clips import ASTRONAUT, Image, portrait_photo
 from rvm_trt.benchmarks.entrants import BACKGROUND
 from rvm_trt.benchmarks.pictures import Panel, write_sheet
 from rvm_trt.engines.artifact import Engine
 from rvm_trt.errors import RvmTrtError
 from rvm_trt.options import Precision
 from rvm_trt.profile import Profile
+from rvm_trt.runtime.video.scaled import scaled_frames
 
 OUTPUT = Path("docs/picture.png")
 _SETTLING_FRAMES = 8
@@ -45,7 +46,7 @@ def make_picture(profile: Profile, path: Path, *, checkpoint: str | None = None)
     """
     from rvm_trt.engines.provision import provide_engine
 
-    (photo,) = upscaled(portrait_photo(), width=profile.width, height=profile.height, count=1)
+    (photo,) = scaled_frames(portrait_photo(), width=profile.width, height=profile.height, count=1)
     engine = provide_engine(
         profile,
         precision=Precision.FP32,

