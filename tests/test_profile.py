@@ -135,6 +135,12 @@ def test_values_out_of_range_are_refused_by_name(change: dict[str, Any], subject
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize("size", [(0, 0), (-160, 96), (160, None), ("160", 96)])
+def test_an_impossible_size_is_refused_also_without_a_ratio(size: tuple[Any, Any]) -> None:
+    with pytest.raises(OptionError):
+        Profile.for_size(width=size[0], height=size[1])
+
+
 def test_a_network_input_under_16_pixels_is_refused_with_its_size() -> None:
     with pytest.raises(OptionError, match="network input of 20x12") as caught:
         Profile(width=160, height=96, ratio=0.125)

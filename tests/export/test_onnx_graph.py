@@ -97,6 +97,13 @@ def test_no_operator_makes_shapes_dynamic_or_moves_data_needlessly(case: Case) -
     assert not FORBIDDEN & set(operators(case[3]))
 
 
+def test_global_averages_are_the_operator_that_builders_know(case: Case) -> None:
+    profile, _, _, model = case
+    # Eight squeeze-and-excitations and LR-ASPP; in ResNet-50 LR-ASPP alone. What remains is the mean of the colours.
+    assert operators(model)["GlobalAveragePool"] == (9 if profile.variant.value == "mobilenetv3" else 1)
+    assert operators(model)["ReduceMean"] <= 2
+
+
 def low_resolution_slices(profile: Profile) -> int:
     """One for each side that doubling the smaller map overshoots: where a side in the pyramid is odd."""
     height, width, count = profile.low_height, profile.low_width, 0

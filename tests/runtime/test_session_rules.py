@@ -154,7 +154,8 @@ def test_restored_states_go_on_exactly(
         for frame in frames[:3]:
             first.process(frame)
         kept = first.state()
-        first.process(frames[0])  # what was kept does not follow
+        for frame in frames[:2]:  # what was kept does not follow, in either set of states
+            first.process(frame)
     assert [state.shape for state in kept] == list(ODD.state_shapes)
     assert all(state.dtype == np.float32 for state in kept)
     for runs_before in (0, 1):  # each of the two sets of states may be the current one
@@ -216,6 +217,21 @@ def test_a_borrowed_matte_ends_when_its_slot_is_needed(session: MattingSession, 
         with pytest.raises(SessionError, match="matte of frame 0: got a slot that a later frame uses"):
             read()
     np.testing.assert_array_equal(copy["pha"], kept)
+
+
+def test_a_frame_that_fails_half_way_ends_the_matte_in_its_slot(
+    session: MattingSession, frames: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise MemoryError
+
+    first, second = session.process(frames[0]), session.process(frames[1])
+    monkeypatch.setattr("rvm_trt.runtime.cpu.CpuPipeline.run", failing)
+    with pytest.raises(MemoryError):
+        session.submit(frames[2])
+    with pytest.raises(SessionError, match="matte of frame 0"):
+        _ = first.pha
+    assert second.pha.any()
 
 
 def test_a_matte_of_a_run_lasts_until_the_next_is_asked_for(
