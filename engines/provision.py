@@ -31,6 +31,7 @@ def provide_engine(
     checkpoint: str | os.PathLike[str] | None = None,
     engines_dir: str | os.PathLike[str] = ENGINES,
     footage: Iterable[npt.NDArray[np.uint8]] | None = None,
+    force: bool = False,
     progress: Tell | None = None,
 ) -> Engine:
     """Returns an engine for a profile; weights, graph and engine are made where they are missing.
@@ -44,7 +45,7 @@ def provide_engine(
         backend, precision, graph: as `build_engine`.
         checkpoint: a checkpoint file; None finds or fetches one (see `rvm_trt.export.weights.find_weights`).
         engines_dir: folder of the engines' folders.
-        footage: as `build_engine`.
+        footage, force: as `build_engine`.
         progress: called with one line of text before each slow step, and with notes on the weights.
 
     Raises:
@@ -55,12 +56,14 @@ def provide_engine(
     graph = choice(Graph, graph, subject="graph")
     engines = Path(engines_dir)
     tell = progress or _silent
-    current = _current_engine(profile, precision, graph, checkpoint, engines)
+    current = None if force else _current_engine(profile, precision, graph, checkpoint, engines)
     if current is not None and choice(Backend, backend, subject="backend") in (Backend.AUTO, Backend.CPU):
         return current
     onnx_path = _export(profile, graph, checkpoint, engines, tell, quiet=progress is None)
     tell(f"Building the engine: {onnx_path.stem}, {precision.value}")
-    return build_engine(onnx_path, backend=backend, precision=precision, engines=engines, footage=footage)
+    return build_engine(
+        onnx_path, backend=backend, precision=precision, engines=engines, footage=footage, force=force
+    )
 
 
 def _current_engine(

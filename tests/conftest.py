@@ -105,12 +105,15 @@ def checkpoint(
     folder = tmp_path_factory.mktemp("checkpoints")
 
     @cache
-    def make(variant: str = "mobilenetv3", refiner: str = "deep_guided_filter") -> Path:
+    def once(variant: str, refiner: str) -> Path:
         import torch
 
         path = folder / f"{variant}-{refiner}.pth"
         torch.save(steady_state_dict(variant, refiner), path)
         return path
+
+    def make(variant: str = "mobilenetv3", refiner: str = "deep_guided_filter") -> Path:
+        return once(variant, refiner)
 
     return make
 
@@ -131,11 +134,14 @@ def exported(
     folder = tmp_path_factory.mktemp("onnx")
 
     @cache
-    def make(profile: Profile, graph: str = "core", weights: Path | None = None) -> Path:
+    def once(profile: Profile, graph: str, weights: Path | None) -> Path:
         source = weights or checkpoint(profile.variant.value)
         return export_onnx(
             source, profile, folder / f"{source.stem}-{profile.name}-{graph}.onnx", graph=graph
         )
+
+    def make(profile: Profile, graph: str = "core", weights: Path | None = None) -> Path:
+        return once(profile, graph, weights)  # one entry in the cache, however the arguments are written
 
     return make
 
@@ -148,13 +154,16 @@ def built(tmp_path_factory: pytest.TempPathFactory, exported: Callable[..., Path
     folder = tmp_path_factory.mktemp("engines")
 
     @cache
-    def make(
-        profile: Profile, graph: str = "core", precision: str = "fp32", weights: Path | None = None
-    ) -> Any:
+    def once(profile: Profile, graph: str, precision: str, weights: Path | None) -> Any:
         engines = folder / (weights.stem if weights else "steady")
         return build_engine(
             exported(profile, graph, weights), backend="cpu", precision=precision, engines=engines
         )
+
+    def make(
+        profile: Profile, graph: str = "core", precision: str = "fp32", weights: Path | None = None
+    ) -> Any:
+        return once(profile, graph, precision, weights)
 
     return make
 

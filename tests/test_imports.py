@@ -50,9 +50,9 @@ with MattingSession(sys.argv[1], outputs=("pha", "composite"), threads=1) as ses
 
 def python(program: str, *args: object) -> list[str]:
     """Runs a program in an interpreter of its own and returns the lines it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, args)], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", program, *map(str, args)]
+    # Not in the root: there the folder rvm_trt would be found before the installed package.
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -126,7 +126,7 @@ def test_every_package_of_the_map_exists() -> None:
 
 
 def test_every_module_imports_from_the_wheel(installed: Path) -> None:
-    names = run(installed, "-c", IMPORT_ALL).split()
+    names = run(installed, "-I", "-c", IMPORT_ALL).split()
     for package in ("commands", "export", "engines", "runtime", "runtime.video", "benchmarks"):
         assert f"rvm_trt.{package}" in names
 

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint=args.checkpoint,
         engines_dir=args.engines,
         footage=_footage(args, profile),
+        force=args.footage is not None,  # its figures are asked for, whatever stands there
         progress=lambda text: print(text, file=sys.stderr),
     )
     print(json.dumps(engine.manifest.to_json(), indent=2) if args.json else describe(engine))

@@ -202,7 +202,8 @@ def test_mismatches_say_in_words_what_differs_from_a_wanted_engine(engine: Engin
     assert engine.mismatches(other.manifest) == ["precision is 'fp32', expected 'bf16'"]
 
 
-def failing(*_: Any, **__: Any) -> None:
+def failing(_model: Any, path: Path, **_: Any) -> None:
+    path.write_bytes(b"half")
     raise RuntimeError("Exception from src/core.cpp:\nno space left on device")
 
 

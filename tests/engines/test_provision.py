@@ -78,7 +78,11 @@ def test_the_second_call_loads_neither_torch_nor_onnx(
     engine, _, engines = provided
     before = [path.stat().st_mtime_ns for path in sorted(engine.path.iterdir())]
     done = subprocess.run(
-        [sys.executable, "-c", SECOND_CALL, checkpoint(), engines], capture_output=True, text=True, check=True
+        [sys.executable, "-c", SECOND_CALL, checkpoint(), engines],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=engines,
     )
     assert done.stdout.strip() == f"{engine.path.name} [] []"
     assert [path.stat().st_mtime_ns for path in sorted(engine.path.iterdir())] == before

@@ -186,7 +186,10 @@ def test_compose_writes_only_the_rows_of_its_band() -> None:
     outputs = [np.full((height, width * CHANNELS[name]), CANARY, np.uint8) for name in NAMES]
     axes = taps(upsample_taps(8, height), upsample_taps(16, width))
     colour = (np.empty((0, 3 * width), np.uint8), np.array((120, 255, 155), np.float32))
-    scratch = (np.empty((2, kernels_cpu.SCRATCH_ROWS, width), np.float32), np.empty((2, 4, width), np.uint8))
+    scratch = (
+        np.full((2, kernels_cpu.SCRATCH_ROWS, width), np.nan, np.float32),
+        np.full((2, 4, width), CANARY, np.uint8),
+    )
     kernels_cpu.compose(
         1, 5, 9, frame.reshape(height, -1), slope, intercept, *axes, *colour, *outputs, *scratch
     )
@@ -194,6 +197,8 @@ def test_compose_writes_only_the_rows_of_its_band() -> None:
         np.testing.assert_array_equal(got[5:9], whole[name][5:9])
         assert (got[:5] == CANARY).all()
         assert (got[9:] == CANARY).all()
+    assert np.isnan(scratch[0][0]).all()  # the other band is at work there
+    assert (scratch[1][0] == CANARY).all()
 
 
 def test_the_frame_and_the_background_are_only_read() -> None:
