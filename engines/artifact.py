@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rvm_trt.contract import tensors
+from rvm_trt.contract import TensorSpec, tensors
 from rvm_trt.engines.manifest import Manifest, read_manifest
 from rvm_trt.errors import EngineError
 from rvm_trt.files import atomic_dir, sha256_file
@@ -72,8 +72,10 @@ class Engine:
         manifest = self.manifest
         found = []
         for got, expected in zip(manifest.tensors, tensors(manifest.profile, manifest.graph), strict=False):
-            if (got.name, got.shape, got.direction) != (expected.name, expected.shape, expected.direction):
-                found.append(f"tensor {got.name} is {got.shape}, expected {expected.name} {expected.shape}")
+            if got != expected:
+                found.append(
+                    f"tensor {got.name} is {_words(got)}, expected {expected.name} {_words(expected)}"
+                )
         expected_count = len(tensors(manifest.profile, manifest.graph))
         if len(manifest.tensors) != expected_count:
             found.append(f"{len(manifest.tensors)} tensors, expected {expected_count}")
@@ -96,6 +98,10 @@ class Engine:
             elif sha256_file(file) != expected:
                 found.append(f"{name} does not have the SHA-256 that the manifest names")
         return found or ([] if self.manifest.files else ["the manifest names no file"])
+
+
+def _words(spec: TensorSpec) -> str:
+    return f"{spec.shape} {spec.dtype} {spec.direction}"
 
 
 def write_engine(

@@ -16,7 +16,7 @@ from rvm_trt.engines.artifact import Engine, write_engine
 from rvm_trt.engines.manifest import NAME, Manifest
 from rvm_trt.engines.openvino_library import check_precision, import_openvino
 from rvm_trt.errors import EngineError, OptionError
-from rvm_trt.options import Backend, Graph, Precision, choice
+from rvm_trt.options import Backend, Graph, Precision, Refiner, choice
 from rvm_trt.profile import Profile
 
 ENGINES = Path("build/engines")
@@ -51,14 +51,7 @@ def build_engine(
         EngineError: the builder refused the graph.
         DependencyError: the builder's library is not installed.
     """
-    chosen = choice(Backend, backend, subject="backend")
-    if chosen not in (Backend.AUTO, Backend.CPU):
-        raise OptionError(
-            "backend",
-            got=repr(chosen.value),
-            expected="'cpu' or 'auto'",
-            todo="This version builds for the CPU only; the ONNX file itself can be given to TensorRT.",
-        )
+    check_backend(backend)
     # Here, not above: whoever only looks for an engine needs neither onnx nor a builder.
     from rvm_trt.engines.openvino import write_openvino
     from rvm_trt.export.graph_info import read_graph_info
@@ -69,7 +62,9 @@ def build_engine(
         info.graph,
         choice(Precision, precision, subject="precision"),
         checkpoint_sha256=info.checkpoint_sha256,
+        checkpoint_refiner=info.checkpoint_refiner,
         onnx_sha256=info.sha256,
+        torch=info.torch,
     )
     folder = Path(engines) / wanted.name
     if not force and (current := find_engine(folder, wanted)) is not None:
@@ -90,8 +85,27 @@ def find_engine(folder: Path, wanted: Manifest) -> Engine | None:
     return None if engine.mismatches(wanted) else engine
 
 
+def check_backend(backend: str | Backend) -> None:
+    """Raises `OptionError` unless this version builds for the backend."""
+    chosen = choice(Backend, backend, subject="backend")
+    if chosen not in (Backend.AUTO, Backend.CPU):
+        raise OptionError(
+            "backend",
+            got=repr(chosen.value),
+            expected="'cpu' or 'auto'",
+            todo="This version builds for the CPU only; the ONNX file itself can be given to TensorRT.",
+        )
+
+
 def describe_cpu(
-    profile: Profile, graph: Graph, precision: Precision, *, checkpoint_sha256: str, onnx_sha256: str
+    profile: Profile,
+    graph: Graph,
+    precision: Precision,
+    *,
+    checkpoint_sha256: str,
+    checkpoint_refiner: Refiner,
+    onnx_sha256: str,
+    torch: str,
 ) -> Manifest:
     """Returns the manifest that a CPU engine of these inputs would have, without files and accuracy.
 
@@ -110,5 +124,10 @@ def describe_cpu(
         targets=("cpu",),
         checkpoint_sha256=checkpoint_sha256,
         onnx_sha256=onnx_sha256,
-        made={"rvm_trt": rvm_trt.__version__, "source": source_digest("rvm_trt.export", "rvm_trt.engines")},
+        made={
+            "rvm_trt": rvm_trt.__version__,
+            "source": source_digest("rvm_trt", "rvm_trt.export", "rvm_trt.engines"),
+            "checkpoint_refiner": checkpoint_refiner.value,
+            "torch": torch,
+        },
     )

@@ -94,7 +94,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     """
     path = Path(folder) / NAME
     data = _read_json(path)
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") != SCHEMA or isinstance(data["schema"], bool):
         raise EngineError(
             str(path),
             got=f"schema {data.get('schema')!r}",
@@ -109,7 +109,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
             backend=choice(Backend, data["backend"], subject="backend"),
             backend_version=_text(data, "backend_version"),
             tensors=tuple(TensorSpec.from_json(entry) for entry in data["tensors"]),
-            targets=tuple(str(target) for target in data["targets"]),
+            targets=_texts(data["targets"]),
             checkpoint_sha256=_sha256(data["checkpoint_sha256"]),
             onnx_sha256=_sha256(data["onnx_sha256"]),
             files={_file_name(name): _sha256(value) for name, value in data["files"].items()},
@@ -118,6 +118,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
         )
     except KeyError as error:
         raise _damaged(path, f"no entry {error}") from None
+    except EngineError as error:
+        raise _damaged(path, f"a malformed tensor ({error.got})") from None
     except (TypeError, AttributeError, ValueError) as error:
         # OptionError is a ValueError: a profile or word that is not ours.
         detail = str(error) if isinstance(error, OptionError) else f"a malformed entry ({error})"
@@ -149,6 +151,12 @@ def _text(data: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{key} is no text")
     return value
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r} is no list of texts")
+    return tuple(values)
 
 
 def _sha256(value: object) -> str:

@@ -15,6 +15,7 @@ from rvm_trt.engines.bfloat16 import lower_to_bfloat16
 from rvm_trt.engines.openvino_library import HINTS, import_openvino
 from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.export.graph_info import GraphInfo
+from rvm_trt.frame_check import require_size
 from rvm_trt.options import Graph, Precision
 from rvm_trt.resample import sample_frame
 
@@ -31,10 +32,11 @@ def write_openvino(
     try:
         model = openvino.Core().read_model(info.path)
         reference = model.clone()
-        _simplify(model, info)
+        _fold(model)
         if precision is Precision.BF16:
             lower_to_bfloat16(model)
             _fold(model)
+        _name(model, info)
         openvino.save_model(model, folder / "engine.xml", compress_to_fp16=False)
     except RuntimeError as error:
         raise EngineError(
@@ -46,10 +48,8 @@ def write_openvino(
     return {} if footage is None else _measure(reference, model, info, footage)
 
 
-def _simplify(model: Any, info: GraphInfo) -> None:
-    # The reader leaves shape arithmetic around every bias, and numbers its own nodes by a counter of the process:
-    # folded and renamed, one graph always gives one file.
-    _fold(model)
+def _name(model: Any, info: GraphInfo) -> None:
+    # The library numbers its own nodes by a counter of the process: renamed, one graph always gives one file.
     graph = onnx.load_model(info.path).graph
     ours = {node.name for node in graph.node} | {value.name for value in (*graph.input, *graph.initializer)}
     for index, node in enumerate(model.get_ordered_ops()):
@@ -58,6 +58,7 @@ def _simplify(model: Any, info: GraphInfo) -> None:
 
 
 def _fold(model: Any) -> None:
+    # The reader leaves shape arithmetic around every bias.
     from openvino.passes import ConstantFolding, Manager
 
     manager = Manager()
@@ -71,10 +72,18 @@ def _measure(
     """Returns the difference of alpha between the built graph and the original, states carried, over the footage."""
     reference, candidate = (_Alpha(model, info) for model in (original, built))
     means, worst = [], 0.0
-    for frame in footage:
+    for index, frame in enumerate(footage):
+        require_size(frame, info.profile, subject=f"footage, frame {index}")
         difference = np.abs(reference(frame) - candidate(frame))
         means.append(float(difference.mean()))
         worst = max(worst, float(difference.max()))
+    if not np.isfinite(means).all():
+        raise EngineError(
+            str(info.path),
+            got="alpha that is not a number on the footage",
+            expected="finite values",
+            todo="Build in fp32, and report the clip.",
+        )
     if not means:
         raise OptionError("footage", got="no frame", expected="at least one", todo="Give a clip with frames.")
     return {

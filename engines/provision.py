@@ -11,9 +11,10 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from rvm_trt.digest import installed_version
 from rvm_trt.engines.artifact import Engine
-from rvm_trt.engines.build import ENGINES, build_engine, describe_cpu, find_engine
-from rvm_trt.engines.manifest import NAME, read_manifest
+from rvm_trt.engines.build import ENGINES, build_engine, check_backend, describe_cpu, find_engine
+from rvm_trt.engines.manifest import NAME, Manifest, read_manifest
 from rvm_trt.errors import CheckpointError, DependencyError, EngineError
 from rvm_trt.files import sha256_file
 from rvm_trt.options import Backend, Graph, Precision, Refiner, choice
@@ -52,12 +53,13 @@ def provide_engine(
         WeightsError, CheckpointError: no usable weights.
         ExportError, EngineError, OptionError, DependencyError: as `export_onnx` and `build_engine`.
     """
+    check_backend(backend)
     precision = choice(Precision, precision, subject="precision")
     graph = choice(Graph, graph, subject="graph")
     engines = Path(engines_dir)
     tell = progress or _silent
     current = None if force else _current_engine(profile, precision, graph, checkpoint, engines)
-    if current is not None and choice(Backend, backend, subject="backend") in (Backend.AUTO, Backend.CPU):
+    if current is not None:
         return current
     onnx_path = _export(profile, graph, checkpoint, engines, tell, quiet=progress is None)
     tell(f"Building the engine: {onnx_path.stem}, {precision.value}")
@@ -74,27 +76,41 @@ def _current_engine(
     engines: Path,
 ) -> Engine | None:
     """Returns the engine that stands on disk already if nothing it was made from has changed."""
-    known = _known_checkpoint(profile, checkpoint)
-    if known is None:
-        return None
-    sha256, refiner = known
-    served = replace(profile, refiner=refiner) if refiner is Refiner.FAST else profile
-    wanted = describe_cpu(served, graph, precision, checkpoint_sha256=sha256, onnx_sha256="")
-    folder = engines / wanted.name
+    for sha256, refiner in _known_checkpoints(profile, checkpoint):
+        served = replace(profile, refiner=refiner) if refiner is Refiner.FAST else profile
+        wanted = describe_cpu(
+            served,
+            graph,
+            precision,
+            checkpoint_sha256=sha256,
+            checkpoint_refiner=refiner,
+            onnx_sha256="",
+            torch="",
+        )
+        current = _unchanged_engine(engines / wanted.name, wanted)
+        if current is not None:
+            return current
+    return None
+
+
+def _unchanged_engine(folder: Path, wanted: Manifest) -> Engine | None:
     if not (folder / NAME).is_file():
         return None
     try:
-        # The graph follows from the checkpoint, the profile and our own source, which are all in the key.
-        wanted = replace(wanted, onnx_sha256=read_manifest(folder).onnx_sha256)
+        there = read_manifest(folder)
     except EngineError:
         return None
+    # The graph follows from the checkpoint, the profile, our own source and PyTorch, which are all in the key. Where
+    # PyTorch is not installed nothing else can be made.
+    torch = installed_version("torch") or there.made.get("torch")
+    wanted = replace(wanted, onnx_sha256=there.onnx_sha256, made={**wanted.made, "torch": torch})
     return find_engine(folder, wanted)
 
 
-def _known_checkpoint(
+def _known_checkpoints(
     profile: Profile, checkpoint: str | os.PathLike[str] | None
-) -> tuple[str, Refiner] | None:
-    """Returns the hash of the checkpoint that would be used, and its refiner, without loading it."""
+) -> list[tuple[str, Refiner]]:
+    """Returns hash and refiner of the checkpoint that would be used, without loading it; of a file, both refiners."""
     if checkpoint is not None:
         path = Path(checkpoint)
         if not path.is_file():
@@ -104,11 +120,12 @@ def _known_checkpoint(
                 expected="a checkpoint in the official format (.pth)",
                 todo="Check the path, or leave --checkpoint out to fetch the official weights.",
             )
-        return sha256_file(path), profile.refiner
+        sha256 = sha256_file(path)
+        return [(sha256, refiner) for refiner in Refiner]
     from rvm_trt.export.weight_cache import find_cached
 
     record = find_cached(profile.variant)
-    return None if record is None else (record.sha256, record.refiner)
+    return [] if record is None else [(record.sha256, record.refiner)]
 
 
 def _export(

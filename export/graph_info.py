@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from rvm_trt.errors import ExportError, OptionError
 from rvm_trt.files import sha256_file
-from rvm_trt.options import Graph, Precision, choice
+from rvm_trt.options import Graph, Precision, Refiner, choice
 from rvm_trt.profile import Profile
 
 
@@ -26,6 +26,8 @@ class GraphInfo:
         graph: core or full.
         precision: arithmetic written into the graph.
         checkpoint_sha256: SHA-256 of the checkpoint its weights came from.
+        checkpoint_refiner: the guided filter that the checkpoint has weights for.
+        torch: version of PyTorch that traced it.
         sha256: SHA-256 of the file itself.
         version: the rvm-trt that exported it.
     """
@@ -35,6 +37,8 @@ class GraphInfo:
     graph: Graph
     precision: Precision
     checkpoint_sha256: str
+    checkpoint_refiner: Refiner
+    torch: str
     sha256: str
     version: str
 
@@ -60,6 +64,8 @@ def read_graph_info(path: str | os.PathLike[str]) -> GraphInfo:
             graph=choice(Graph, notes["rvm_trt.graph"], subject="graph"),
             precision=choice(Precision, notes["rvm_trt.precision"], subject="precision"),
             checkpoint_sha256=notes["rvm_trt.checkpoint_sha256"],
+            checkpoint_refiner=choice(Refiner, notes["rvm_trt.checkpoint_refiner"], subject="refiner"),
+            torch=notes["rvm_trt.torch"],
             sha256=sha256_file(path),
             version=notes["rvm_trt.version"],
         )

@@ -177,7 +177,9 @@ def _describe(model: onnx.ModelProto, profile: Profile, graph: Graph, checkpoint
             "rvm_trt.variant": profile.variant.value,
             "rvm_trt.refiner": profile.refiner.value if profile.uses_refiner else "none",
             "rvm_trt.checkpoint_sha256": checkpoint.sha256,
-            "rvm_trt.exporter": f"torch {torch.__version__}, rvm-trt source {source_digest('rvm_trt.export')}",
+            "rvm_trt.checkpoint_refiner": checkpoint.refiner.value,
+            "rvm_trt.torch": torch.__version__,
+            "rvm_trt.source": source_digest("rvm_trt", "rvm_trt.export"),
         },
     )
 

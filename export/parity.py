@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor
 
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
-from rvm_trt.errors import FrameError, OptionError
+from rvm_trt.errors import OptionError
 from rvm_trt.export.checkpoint import Checkpoint, load_checkpoint
 from rvm_trt.export.graph_info import read_graph_info
 from rvm_trt.export.model import downsample
 from rvm_trt.export.onnx_graph import load_network
 from rvm_trt.export.refiner import apply_coefficients
+from rvm_trt.frame_check import require_size
 from rvm_trt.options import Graph
 from rvm_trt.profile import Profile
 
@@ -43,9 +45,9 @@ class ParityReport:
         return len(self.errors["pha"])
 
     def worst(self, name: str) -> tuple[float, int]:
-        """Returns the largest error of a tensor and the frame where it stands."""
+        """Returns the largest error of a tensor and the frame where it stands; one that is no number is worst."""
         values = self.errors[name]
-        index = max(range(len(values)), key=values.__getitem__)
+        index = max(range(len(values)), key=lambda i: math.inf if math.isnan(values[i]) else values[i])
         return values[index], index
 
     def to_json(self) -> dict[str, Any]:
@@ -106,14 +108,7 @@ def compare(
 
 def frame_tensor(frame: npt.NDArray[np.uint8], profile: Profile, index: int = 0) -> Tensor:
     """Returns an (H, W, 3) uint8 RGB frame as (1, 3, H, W) float32 in 0..1; raises `FrameError` on another size."""
-    expected = (profile.height, profile.width, 3)
-    if frame.shape != expected or frame.dtype != np.uint8:
-        raise FrameError(
-            f"frame {index}",
-            got=f"{frame.shape} {frame.dtype}",
-            expected=f"{expected} uint8 for profile {profile.name!r}",
-            todo="Resize the frame, or export for its size.",
-        )
+    require_size(frame, profile, subject=f"frame {index}")
     # Dividing after the cast, as users of the original do; multiplying by 1/255 differs in the last bit.
     return torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float() / 255
 

@@ -57,6 +57,9 @@ class CpuPipeline:
 
     def run(self, frame: Image, outputs: Mapping[str, Image]) -> None:
         """Mattes one frame (H, W·3) into the outputs; those without rows are left out."""
+        # Always read-only: to the compiler that is another type, and a new type would be compiled in mid-video.
+        frame = frame.view()
+        frame.flags.writeable = False
         self._bands.run(self._kernels.sample, self._low_height, frame, *self._down, self._core.src[0])
         self._core.run()
         self._compose(frame, outputs)

@@ -105,6 +105,8 @@ def _as_array(frame: object, subject: str) -> npt.NDArray[Any]:
 
 def _advice(array: npt.NDArray[Any], expected: tuple[int, int, int]) -> str:
     height, width, _ = expected
+    if array.size == 0:
+        return "The frame is empty: check where it comes from."
     if array.dtype != np.uint8 and array.shape == expected:
         return "Convert the frame to uint8 in 0..255."
     if array.ndim == 3 and array.shape[:2] == (height, width):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rvm_trt.engines.artifact import Engine
-from rvm_trt.errors import EngineError, FrameError, OptionError, SessionError
+from rvm_trt.errors import EngineError, FrameError, OptionError, RvmTrtError, SessionError
 from rvm_trt.options import Backend, Graph
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.bands import available_threads
@@ -147,14 +147,7 @@ class MattingSession:
         Raises:
             FrameError, SessionError: as `submit`; also where an earlier matte was not collected.
         """
-        self._open()
-        if self._waiting:
-            raise SessionError(
-                "process",
-                got=f"{len(self._waiting)} mattes waiting",
-                expected="none",
-                todo="Collect them first, or use submit and collect throughout.",
-            )
+        self._require_none_waiting("process")
         self.submit(frame)
         return self.collect()
 
@@ -162,17 +155,27 @@ class MattingSession:
         """Yields the mattes of a sequence of frames in order, with one frame of latency.
 
         Each matte is valid until the next one is asked for. The states carry over from earlier frames: call `reset`
-        between videos.
+        between videos. Where the caller stops early, a matte that still waits is dropped.
 
         Raises:
-            FrameError, SessionError: as `submit`; mattes of earlier frames were given before.
+            FrameError: as `submit`; the mattes of all frames before it, and before an error of ``frames``, come first.
+            SessionError: as `submit`; also where an earlier matte was not collected.
         """
-        for frame in frames:
-            self.submit(frame)
-            if len(self._waiting) == SLOTS:
+        self._require_none_waiting("run")
+        try:
+            try:
+                for frame in frames:
+                    self.submit(frame)
+                    if len(self._waiting) == SLOTS:
+                        yield self.collect()
+            except RvmTrtError:
+                while self._waiting:
+                    yield self.collect()
+                raise
+            while self._waiting:
                 yield self.collect()
-        while self._waiting:
-            yield self.collect()
+        finally:
+            self._waiting.clear()
 
     def reset(self) -> None:
         """Forgets the past: the next frame is treated as the first of a video. Waiting mattes stay."""
@@ -197,10 +200,13 @@ class MattingSession:
                 todo="Pass what state() returned.",
             )
         for index, (value, target) in enumerate(zip(state, targets, strict=True), start=1):
-            if getattr(value, "shape", None) != target.shape or value.dtype != np.float32:
+            if not isinstance(value, np.ndarray) or value.shape != target.shape or value.dtype != np.float32:
+                got = (
+                    f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+                )
                 raise FrameError(
                     f"r{index}",
-                    got=f"{getattr(value, 'shape', type(value).__name__)} {getattr(value, 'dtype', '')}".strip(),
+                    got=got,
                     expected=f"{target.shape} float32 for profile {self.profile.name!r}",
                     todo="Pass what state() returned on an engine of the same network size.",
                 )
@@ -234,6 +240,16 @@ class MattingSession:
                 "session", got="closed", expected="open", todo="Make a new MattingSession with the engine."
             )
         return self._pipeline
+
+    def _require_none_waiting(self, call: str) -> None:
+        self._open()
+        if self._waiting:
+            raise SessionError(
+                call,
+                got=f"{len(self._waiting)} mattes waiting",
+                expected="none",
+                todo="Collect them first, or use submit and collect throughout.",
+            )
 
     def _allocate(self) -> dict[str, Image]:
         height, width = self.profile.height, self.profile.width

@@ -1,8 +1,9 @@
-"""A digest of our own source: part of every cache key, since a change of code changes what is built."""
+"""What code made something: a digest of our own source, and versions of installed packages, for cache keys."""
 
 from __future__ import annotations
 
 import hashlib
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,3 +18,11 @@ def source_digest(*packages: str) -> str:
                 digest.update(f"{package}/{path.name}\n".encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def installed_version(package: str) -> str | None:
+    """Returns the version of an installed package without importing it, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -52,7 +52,7 @@ class Profile:
         object.__setattr__(self, "refiner", choice(Refiner, self.refiner, subject="refiner"))
         object.__setattr__(self, "variant", choice(Variant, self.variant, subject="variant"))
         for subject, side in (("width", self.width), ("height", self.height)):
-            _check_integer(subject, side, low=_MIN_LOW_RES, high=_MAX_SIDE)
+            _check_side(subject, side)
         _check_integer("batch", self.batch, low=1, high=16)
         if isinstance(self.ratio, bool) or not isinstance(self.ratio, (int, float)):
             raise _ratio_error(self.ratio)
@@ -117,6 +117,8 @@ class Profile:
         batch: int = 1,
     ) -> Profile:
         """Returns the profile of a frame size; without ``ratio``, with `automatic_ratio`."""
+        _check_side("width", width)
+        _check_side("height", height)
         return cls(
             width=width,
             height=height,
@@ -157,7 +159,7 @@ class Profile:
         parts = [self._size_name()]
         if self.variant is not Variant.MOBILENETV3:
             parts.append(self.variant.value)
-        if self.uses_refiner and self.refiner is Refiner.FAST:
+        if self.refiner is Refiner.FAST:
             parts.append("fgf")
         if self.batch != 1:
             parts.append(f"b{self.batch}")
@@ -199,6 +201,10 @@ def automatic_ratio(*, width: int, height: int) -> float:
 def _scaled(side: int, ratio: float) -> int:
     # Double precision, as the original: 561 · (512 / 561) is just below 512 and becomes 511.
     return math.floor(float(side) * ratio)
+
+
+def _check_side(subject: str, value: object) -> None:
+    _check_integer(subject, value, low=_MIN_LOW_RES, high=_MAX_SIDE)
 
 
 def _check_integer(subject: str, value: object, *, low: int, high: int) -> None:

@@ -169,18 +169,6 @@ def built(tmp_path_factory: pytest.TempPathFactory, exported: Callable[..., Path
 
 
 @pytest.fixture(scope="session")
-def odd() -> Profile:
-    """A small profile where nothing divides evenly."""
-    return Profile(width=161, height=97, ratio=0.6)
-
-
-@pytest.fixture(scope="session")
-def even() -> Profile:
-    """A small profile where everything divides evenly."""
-    return Profile(width=160, height=96, ratio=0.5)
-
-
-@pytest.fixture(scope="session")
 def moving_frames() -> Callable[..., list[Image]]:
     """``moving_frames(width, height, count)``: a textured ellipse that crosses a textured gradient."""
 

@@ -6,10 +6,10 @@ import argparse
 import json
 import platform
 import shutil
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from rvm_trt.digest import installed_version
 from rvm_trt.files import cache_dir
 
 HELP = "show what is installed and what runs here"
@@ -70,7 +70,4 @@ def _weights() -> str:
 
 
 def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown version"
+    return installed_version(package) or "unknown version"
