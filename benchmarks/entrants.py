@@ -133,8 +133,8 @@ class _PyTorch:
         torch = self._torch
         with torch.inference_mode():
             fgr, pha = self._matte(frame)
-            # fgr · pha + background · (1 − pha), in one pass over the frame instead of four.
-            blended = torch.lerp(self._background, fgr, pha).mul_(255).round_()
+            # As the original's documentation composites; torch.lerp would do it in one pass (see LOG.md).
+            blended = (fgr * pha + self._background * (1 - pha)).mul_(255).round_()
             image: Image = blended[0].permute(1, 2, 0).to(torch.uint8).contiguous().numpy()
         return image
 

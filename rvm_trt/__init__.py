@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from rvm_trt.errors import RvmTrtError as RvmTrtError
     from rvm_trt.export.onnx_graph import export_onnx as export_onnx
     from rvm_trt.profile import Profile as Profile
-    from rvm_trt.runtime.session import Matte as Matte
+    from rvm_trt.runtime.matte import Matte as Matte
     from rvm_trt.runtime.session import MattingSession as MattingSession
 
 _HOMES = {
     "Engine": "rvm_trt.engines.artifact",
-    "Matte": "rvm_trt.runtime.session",
+    "Matte": "rvm_trt.runtime.matte",
     "MattingSession": "rvm_trt.runtime.session",
     "Profile": "rvm_trt.profile",
     "RvmTrtError": "rvm_trt.errors",
