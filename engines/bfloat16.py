@@ -2,13 +2,16 @@
 
 Precision is written into the graph, not left to a hint: a hint lowers the guided filter too, whose statistics
 ``box(xy) − box(x)box(y)`` then cancel to noise (with the fast guided filter alpha came out wrong by up to 1).
-The islands are the guided filter's statistics and what follows them, the states' update ``(1 − z)·h + z·c``, whose
-rounding would add up over frames, and the full graph's first downsampling. The deep guided filter's small network is
-none: in FP32 it changed alpha's error by less than a thousandth of it, and cost 1 ms of an HD frame.
+The islands are the guided filter's statistics and what follows them; the states' update ``(1 − z)·h + z·c``, whose
+rounding would add up over frames; the full graph's first downsampling; and the first layers of MobileNetV3, at 1/2 and
+1/4, whose rounding tips the network where it cannot decide whether something is a person. The deep guided filter's
+small network is none: in FP32 it changed alpha's error by less than a hundredth of it, and cost 1 ms of an HD frame.
+(Figures: benchmarks/LOG.md.)
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +21,7 @@ from rvm_trt.engines.openvino_library import import_openvino
 _PROJECTION = "project_mat"
 _NETWORK = ("backbone", "aspp", "decoder")
 _FILTER_NETWORK = "refiner.conv"
+_FIRST_LAYERS = re.compile(r"backbone(/|\.features\.[0-3]\.)")
 
 
 def lower_to_bfloat16(model: Any) -> None:
@@ -79,6 +83,7 @@ def _islands(model: Any) -> list[Any]:
             and node.input_value(0).get_node().get_type_name() == "Parameter"
         ):
             chosen[node.get_friendly_name()] = node
+    chosen.update({n.get_friendly_name(): n for n in nodes if _FIRST_LAYERS.match(n.get_friendly_name())})
     for name in STATE_OUTPUTS:
         for node in _state_update(model.output(name).get_node().input_value(0).get_node()):
             chosen[node.get_friendly_name()] = node
