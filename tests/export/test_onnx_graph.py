@@ -154,8 +154,12 @@ def test_the_metadata_says_what_the_graph_is(case: Case, checkpoint: Callable[..
     assert notes["rvm_trt.refiner"] == (profile.refiner.value if profile.uses_refiner else "none")
     assert notes["rvm_trt.version"] == model.producer_version == rvm_trt.__version__
     assert notes["rvm_trt.checkpoint_sha256"] == sha256_file(checkpoint(profile.variant.value))
-    assert torch.__version__ in notes["rvm_trt.exporter"]
+    assert notes["rvm_trt.torch"] == torch.__version__
+    assert notes["rvm_trt.source"]
     info = read_graph_info(path)
+    assert (info.torch, info.checkpoint_sha256) == (torch.__version__, notes["rvm_trt.checkpoint_sha256"])
+    # The given checkpoint's own filter: the fast one may have been asked for on one that has the deep one.
+    assert info.checkpoint_refiner.value == notes["rvm_trt.checkpoint_refiner"] == "deep_guided_filter"
     assert (info.profile, info.graph, info.precision) == (profile, Graph(graph), Precision.FP32)
     assert (info.sha256, info.path, info.version) == (sha256_file(path), path, rvm_trt.__version__)
 
