@@ -23,10 +23,10 @@ from rvm_trt.benchmarks.clips import CARPHONE, Image, demo_clip
 from rvm_trt.benchmarks.entrants import BACKGROUND, Settings
 from rvm_trt.benchmarks.environment import describe_environment
 from rvm_trt.benchmarks.interleave import Schedule, Timing, Worker, interleave, started
-from rvm_trt.errors import DependencyError
 from rvm_trt.options import Precision
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.video.scaled import scaled_frames
+from rvm_trt.runtime.video.source import open_source
 
 if TYPE_CHECKING:
     from rvm_trt.engines.artifact import Engine
@@ -272,10 +272,6 @@ def _save_alpha(settings: Settings, name: str, path: Path) -> None:
 
 
 def _frames(options: BenchOptions, profile: Profile) -> tuple[list[Image], dict[str, Any]]:
-    try:
-        from rvm_trt.runtime.video.source import open_source
-    except ModuleNotFoundError as error:
-        raise DependencyError("av", extra="video", stage="benchmark footage") from error
     path = options.clip or demo_clip()
     frames = list(
         scaled_frames(path, width=profile.width, height=profile.height, count=options.sequence_frames)

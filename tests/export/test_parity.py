@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
 
 from rvm_trt import Profile
+from rvm_trt.contract import STATE_INPUTS
 from rvm_trt.errors import ExportError, FrameError, OptionError
 from rvm_trt.export.parity import COMPARED, ParityReport, compare, compose, frame_tensor
 from rvm_trt.options import Refiner
+from rvm_trt.resample import resample, sample_frame, upsample_taps
 
 Frames = Callable[..., list[npt.NDArray[np.uint8]]]
 Exported = Callable[..., Path]
@@ -45,6 +48,30 @@ def test_small_graphs_follow_the_network_over_a_sequence(
     report = compare(checkpoint(profile.variant.value), exported(profile, graph), frames, threads=1)
     assert report.frames == 8
     assert all(report.worst(name)[0] <= LIMIT for name in COMPARED), report.table()
+
+
+def test_core_and_the_runtimes_compose_equal_the_full_graph(
+    exported: Exported, moving_frames: Frames
+) -> None:
+    core, full = (onnxruntime.InferenceSession(exported(ODD, graph)) for graph in ("core", "full"))
+    states = [np.zeros(shape, np.float32) for shape in ODD.state_shapes]
+    core_states, full_states = states, states
+    up = upsample_taps(ODD.low_height, ODD.height), upsample_taps(ODD.low_width, ODD.width)
+    for frame in moving_frames(ODD.width, ODD.height, 4):
+        src = sample_frame(frame, 1.0)
+        feeds = dict(zip(STATE_INPUTS, core_states, strict=True))
+        slope, intercept, *core_states = core.run(
+            None, {"src": sample_frame(frame, ODD.ratio)[None], **feeds}
+        )
+        feeds = dict(zip(STATE_INPUTS, full_states, strict=True))
+        fgr, pha, *full_states = full.run(None, {"src": src[None], **feeds})
+        y = resample(slope[0], *up) * np.concatenate([src, src.mean(0, keepdims=True)]) + resample(
+            intercept[0], *up
+        )
+        np.testing.assert_allclose(np.clip(y[3:], 0, 1), pha[0], rtol=0, atol=LIMIT)
+        np.testing.assert_allclose(np.clip(y[:3] + src, 0, 1), fgr[0], rtol=0, atol=LIMIT)
+        for ours, theirs in zip(core_states, full_states, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=LIMIT)
 
 
 @pytest.mark.shared

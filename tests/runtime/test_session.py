@@ -29,22 +29,6 @@ COLOUR = (120, 255, 155)
 
 
 @pytest.fixture(scope="module")
-def frames(moving_frames: Frames) -> list[Image]:
-    return moving_frames(161, 97, 6)
-
-
-@pytest.fixture(scope="module")
-def engine(built: Built) -> Engine:
-    return built(ODD)
-
-
-@pytest.fixture
-def session(engine: Engine) -> Iterator[MattingSession]:
-    with MattingSession(engine, outputs=("pha", "composite"), threads=1) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def expected(engine: Engine, frames: list[Image]) -> list[dict[str, Image]]:
     """The outputs of `frames`, from a session of its own."""
     return mattes(engine, frames, outputs=("pha", "composite"))
