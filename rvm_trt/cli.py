@@ -11,7 +11,7 @@ import rvm_trt
 from rvm_trt.errors import RvmTrtError
 
 # Each is a module of rvm_trt.commands with HELP, add_arguments(parser) and run(args) -> int.
-COMMANDS = ("matte", "weights", "export", "build", "bench", "doctor")
+COMMANDS = ("matte", "weights", "export", "build", "bench", "profiles", "inspect", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

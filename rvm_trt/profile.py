@@ -22,6 +22,7 @@ _NAMED: Mapping[str, tuple[int, int, float, float]] = {
     "4k": (3840, 2160, 0.125, 0.2),
     "dci4k": (4096, 2160, 0.125, 0.2),
 }
+_SUFFIXES = ("", "-portrait", "-fullbody", "-portrait-fullbody")
 _MAX_SIDE = 16384
 _MIN_LOW_RES = 16
 
@@ -67,6 +68,11 @@ class Profile:
                 expected=f"at least {_MIN_LOW_RES} pixels on each side",
                 todo="Use a larger ratio or a larger frame.",
             )
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Returns the name of every named profile, one per size and recommended ratio: what `named` takes."""
+        return tuple(base + suffix for base in _NAMED for suffix in _SUFFIXES)
 
     @classmethod
     def named(

@@ -17,7 +17,7 @@ from rvm_trt.cli import COMMANDS, main
 from rvm_trt.export.graph_info import read_graph_info
 from rvm_trt.options import Graph
 
-EXPECTED = {"weights", "export", "build", "matte", "bench", "doctor"}
+EXPECTED = {"weights", "export", "build", "matte", "bench", "profiles", "inspect", "doctor"}
 
 
 def stopped(*argv: str) -> int:

@@ -152,6 +152,11 @@ def test_named_profiles_are_called_by_their_name(name: str) -> None:
     assert Profile.named(name).name == name
 
 
+def test_the_names_are_those_of_every_named_profile() -> None:
+    assert Profile.names() == tuple(base + suffix for base in NAMES for suffix in SUFFIXES)
+    assert len({Profile.named(name) for name in Profile.names()}) == 16
+
+
 def test_other_profiles_name_everything_that_differs() -> None:
     profile = Profile(width=417, height=235, ratio=0.6, refiner=Refiner.FAST)
     assert profile.name == "417x235-r0.6-fgf"

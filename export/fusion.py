@@ -1,0 +1,45 @@
+"""Graph surgery for TensorRT: an exported graph with fewer kernels and the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import onnx
+
+from rvm_trt.export import fusion_decoder, fusion_encoder
+from rvm_trt.export.graph_editor import GraphEditor
+
+STEPS = ("averages", "gates", "aspp", "gru", "pyramid", "guided-filter")
+
+
+def fuse(
+    model: onnx.ModelProto, *, keep: Collection[str] = (), steps: Collection[str] = STEPS
+) -> Mapping[str, int]:
+    """Rewrites an FP32 graph of `export_onnx` in place so that TensorRT needs fewer kernels for it.
+
+    Inputs, outputs and results stay the same but for rounding (parity is tested at 1e-4 in alpha over real frames).
+    What each step saves is in benchmarks/LOG.md.
+
+    Args:
+        model: a core or full graph.
+        keep: names of convolutions whose weights must stay constant (see `fusion_encoder.gate_weights`).
+        steps: names of the steps to take, of `STEPS`.
+
+    Returns:
+        Step → number of places rewritten.
+    """
+    rewrites = {
+        "gates": lambda editor: fusion_encoder.gate_weights(editor, keep=keep),
+        "aspp": fusion_encoder.join_aspp,
+        "averages": fusion_encoder.average_channels_last,
+        "gru": fusion_decoder.join_gates,
+        "pyramid": fusion_decoder.slice_pyramid,
+        "guided-filter": fusion_decoder.join_guided_filter,
+    }
+    done = {}
+    for name, rewrite in rewrites.items():
+        if name in steps:
+            editor = GraphEditor(model)
+            done[name] = rewrite(editor)
+            editor.finish()
+    return done
