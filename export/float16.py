@@ -17,6 +17,8 @@ from rvm_trt.export.graph_editor import GraphEditor
 ISLANDS: Mapping[str, str] = {
     # box(xy) − box(x)·box(y) cancels; so does what makes its input, the projection to residual and alpha.
     "guided-filter statistics": r"(refiner|refiner\.box_filter|project_mat\.conv)/.*|ReduceMean|Concat",
+    # Up to 1/4 of the size: where the network cannot decide whether something is a person, rounding here tips it.
+    "first layers": r"backbone(/|\.features\.[0-3](\.|/)).*",
 }
 _SINGLE, _HALF = "single", "half"
 _ONNX_TYPES = {_SINGLE: TensorProto.FLOAT, _HALF: TensorProto.FLOAT16}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import onnx
 
@@ -22,17 +22,17 @@ def fuse(
 
     Args:
         model: a core or full graph.
-        keep: names of convolutions whose weights must stay constant (see `fusion_encoder.gate_weights`).
+        keep: names of convolutions that must stay as they are, with constant weights: those to be quantised.
         steps: names of the steps to take, of `STEPS`.
 
     Returns:
         Step → number of places rewritten.
     """
-    rewrites = {
+    rewrites: Mapping[str, Callable[[GraphEditor], int]] = {
         "gates": lambda editor: fusion_encoder.gate_weights(editor, keep=keep),
         "aspp": fusion_encoder.join_aspp,
         "averages": fusion_encoder.average_channels_last,
-        "gru": fusion_decoder.join_gates,
+        "gru": lambda editor: fusion_decoder.join_gates(editor, keep=keep),
         "pyramid": fusion_decoder.slice_pyramid,
         "guided-filter": fusion_decoder.join_guided_filter,
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -9,10 +12,10 @@ import onnx
 from rvm_trt.export.graph_editor import GraphEditor
 
 Array = npt.NDArray[np.float32]
-_CONVOLUTION = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+_CONVOLUTION: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
 
 
-def join_gates(editor: GraphEditor) -> int:
+def join_gates(editor: GraphEditor, *, keep: Container[str] = ()) -> int:
     """Computes a GRU's update gate beside its candidate, in one convolution over ``[x, h, r·h]``.
 
     ``z`` ignores ``r·h`` and the candidate ignores ``h``: zeros in the weights. Both come out of one tensor that the

@@ -53,7 +53,7 @@ class GraphEditor:
         """Adds a constant under a name like the given one and returns its name."""
         while name in self.constants:
             name += "_"
-        self.constants[name] = np.ascontiguousarray(value)
+        self.constants[name] = value.copy()  # contiguous, and a scalar stays one
         return name
 
     def integers(self, *values: int) -> str:
@@ -82,7 +82,8 @@ class GraphEditor:
 
     def remove(self, nodes: Iterable[onnx.NodeProto | None]) -> None:
         """Removes nodes; their outputs must be given by others, or be read by none, when the editor finishes."""
-        gone = {id(node) for node in nodes}
+        gone = {id(node): node for node in nodes if node is not None}
+        self._taken -= {node.name for node in gone.values()}
         self.nodes = [node for node in self.nodes if id(node) not in gone]
 
     def finish(self) -> None:

@@ -1,0 +1,502 @@
+"""What FP16 costs in alpha: ``python -m rvm_trt.benchmarks.half_report CLIP… --checkpoint X``.
+
+The product's FP16 graph runs in half arithmetic (`rvm_trt.engines.half_arithmetic`) beside the FP32 graph, each with
+its own states, and their alphas are compared at frame size: over real footage, which has to meet `LIMIT_MAD_E3`; over
+frames that no camera gives; and over a little footage with other choices of FP32 islands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rvm_trt.benchmarks.accuracy import AlphaError
+from rvm_trt.benchmarks.clips import Image
+from rvm_trt.benchmarks.environment import describe_environment
+from rvm_trt.benchmarks.frame_bench import BenchOptions, bench_weights, describe_weights
+from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
+from rvm_trt.engines.half_arithmetic import emulate_half
+from rvm_trt.errors import DependencyError, OptionError, RvmTrtError
+from rvm_trt.export.checkpoint import load_checkpoint
+from rvm_trt.export.float16 import ISLANDS, lower_to_half
+from rvm_trt.export.fusion import fuse
+from rvm_trt.export.model import downsample
+from rvm_trt.export.onnx_graph import export_onnx, resolve_profile
+from rvm_trt.export.parity import frame_tensor
+from rvm_trt.export.weight_cache import Source, WeightCache, file_name
+from rvm_trt.export.weights import find_weights
+from rvm_trt.files import atomic_file, cache_dir
+from rvm_trt.options import Refiner
+from rvm_trt.profile import Profile
+from rvm_trt.runtime.video.scaled import scaled_frames
+from rvm_trt.runtime.video.source import open_source
+
+if TYPE_CHECKING:
+    from rvm_trt.export.weights import Weights
+
+Advance = Callable[[str], None]
+LIMIT_MAD_E3 = 0.3
+PRODUCT = "product"
+# name → nodes of the fused graph that are no island, but might have been.
+CANDIDATES: Mapping[str, str] = {
+    "slope network": r"refiner\.conv.*",
+    "GRU state update": r"decoder\.decode\d\.gru/(?!Concat|Slice).*",
+    "LR-ASPP": r"aspp[./].*",
+    "rows at 1/16": r"backbone\.features\.([7-9]|1\d)[./].*",
+    "output block": r"decoder\.decode0[./].*",
+}
+_THREADS = 2
+_TENTHS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfOptions:
+    """What to compare.
+
+    Attributes:
+        profile: frame size and ratio; each checkpoint brings its refiner.
+        clips: footage, scaled to the profile's size, and run back and forth where it is too short.
+        weights: the first is proved; all are tried with other islands.
+        frames: of each clip, in the proof.
+        hostile_frames: of each hostile sequence.
+        islands_frames: of each clip, for each choice of islands.
+        command: how this was asked for, for the record.
+    """
+
+    profile: Profile
+    clips: Sequence[Path]
+    weights: Sequence[Weights]
+    frames: int = 300
+    hostile_frames: int = 20
+    islands_frames: int = 24
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfError:
+    """Difference of an alpha sequence from a reference.
+
+    Attributes:
+        alpha: mean and largest difference.
+        dtssd_e2: flicker: root mean square of what the difference changes by from one frame to the next, mean over the
+            frames, times 100.
+        mad_e3_tenths: drift: mean absolute difference in each tenth of the sequence, times 1000.
+        non_finite: number of NaN and infinite values in all outputs and states.
+    """
+
+    alpha: AlphaError
+    dtssd_e2: float
+    mad_e3_tenths: tuple[float, ...]
+    non_finite: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures as plain JSON values, rounded; None where one is no number."""
+        figures: dict[str, Any] = {**self.alpha.to_json(), "dtssd_e2": round(self.dtssd_e2, 4)}
+        plain = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        tenths = [round(value, 4) if math.isfinite(value) else None for value in self.mad_e3_tenths]
+        return {**plain, "mad_e3_tenths": tenths, "non_finite": self.non_finite}
+
+
+class AlphaNetwork:
+    """A core graph of batch 1, in float32 in ONNX Runtime, with its states."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = _THREADS
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # many networks, few cores
+        # Half arithmetic is written as pairs of casts, which an optimiser may take for nothing.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        content = model.SerializeToString()
+        self._session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        self.reset()
+
+    def reset(self) -> None:
+        """Goes back to zero states."""
+        shapes = {value.name: value.shape for value in self._session.get_inputs()}
+        self._states = {name: np.zeros(shapes[name], np.float32) for name in STATE_INPUTS}
+
+    def __call__(self, low: Tensor, mean: Tensor) -> tuple[Tensor, int]:
+        """Returns alpha (1, 1, H, W) in 0..1, and how many values of the outputs and states are not finite.
+
+        Args:
+            low: (1, 3, h, w) float32 in 0..1, the frame at the network's size.
+            mean: (1, 1, H, W) float32 in 0..1, the mean of the frame's channels.
+        """
+        outputs = self._session.run(("A", "b", *STATE_OUTPUTS), {"src": low.numpy(), **self._states})
+        self._states = dict(zip(STATE_INPUTS, outputs[2:], strict=True))
+        line = torch.from_numpy(np.concatenate([outputs[0][:, 3:], outputs[1][:, 3:]], axis=1))
+        line = F.interpolate(line, size=mean.shape[-2:], mode="bilinear", align_corners=False)
+        alpha = (line[:, :1] * mean + line[:, 1:]).clamp(0, 1)
+        return alpha, sum(value.size - int(np.isfinite(value).sum()) for value in outputs)
+
+
+def compare_networks(
+    reference: AlphaNetwork,
+    candidates: Mapping[str, AlphaNetwork],
+    frames: Iterable[Image],
+    profile: Profile,
+    *,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, HalfError]:
+    """Runs all networks side by side from zero states, and returns each candidate's error.
+
+    Args:
+        reference: what is right.
+        candidates: name → network.
+        frames: (H, W, 3) uint8 RGB of the profile's size, at least one.
+        profile: says how the frames are sampled.
+        advance: called after each frame.
+
+    Raises:
+        FrameError: a frame does not have the profile's size.
+    """
+    for network in (reference, *candidates.values()):
+        network.reset()
+    tallies = {name: _Tally() for name in candidates}
+    for index, frame in enumerate(frames):
+        src = frame_tensor(frame, profile, index)
+        low = downsample(src, profile.ratio) if profile.uses_refiner else src
+        mean = src.mean(dim=1, keepdim=True)
+        expected, _ = reference(low, mean)
+        for name, network in candidates.items():
+            tallies[name].add(expected, *network(low, mean))
+        advance()
+    return {name: tally.result() for name, tally in tallies.items()}
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self._rows: list[tuple[float, float, float]] = []
+        self._flicker: list[float] = []
+        self._last: Tensor | None = None
+        self._non_finite = 0
+
+    def add(self, expected: Tensor, alpha: Tensor, non_finite: int) -> None:
+        difference = alpha - expected
+        size = difference.abs()
+        self._rows.append((float(size.max()), _mean(size), _mean(expected)))
+        if self._last is not None:
+            self._flicker.append(_mean((difference - self._last).square()) ** 0.5)
+        self._last = difference
+        self._non_finite += non_finite
+
+    def result(self) -> HalfError:
+        worst, means, coverage = np.array(self._rows).T
+        alpha = AlphaError(
+            frames=len(means),
+            mad_e3=float(means.mean()) * 1e3,
+            max=float(worst.max()),
+            worst_frame=int(worst.argmax()),
+            reference_mean=float(coverage.mean()),
+        )
+        tenths = [float(part.mean()) * 1e3 for part in np.array_split(means, _TENTHS) if part.size]
+        return HalfError(
+            alpha=alpha,
+            dtssd_e2=100 * sum(self._flicker) / max(1, len(self._flicker)),
+            mad_e3_tenths=tuple(tenths),
+            non_finite=self._non_finite,
+        )
+
+
+def _mean(tensor: Tensor) -> float:
+    return float(tensor.mean(dtype=torch.float64))
+
+
+def back_and_forth(length: int, count: int) -> Iterator[int]:
+    """Yields ``count`` indices into ``length`` frames, 0, 1, … last, … 1, 0, 1 …: neighbours stay neighbours."""
+    period = max(1, 2 * (length - 1))
+    for position in range(count):
+        yield min(position % period, period - position % period)
+
+
+def clip_frames(clip: Path, profile: Profile, count: int) -> Iterator[Image]:
+    """Yields ``count`` frames of a clip at the profile's size, `back_and_forth` where it has fewer; holds them all.
+
+    Raises:
+        VideoError: the clip cannot be read, or has no frames.
+    """
+    frames = list(scaled_frames(clip, width=profile.width, height=profile.height, count=count))
+    for index in back_and_forth(len(frames), count):
+        yield frames[index]
+
+
+def hostile_frames(profile: Profile, count: int) -> dict[str, Iterator[Image]]:
+    """Returns name → ``count`` frames: black, white, noise, saturated colour bars that move, and these in turns."""
+    shape = (profile.height, profile.width, 3)
+
+    def bars(index: int) -> Image:
+        number = (np.arange(profile.width) * 16 // profile.width + index) // 2 % 8
+        row = np.stack([number & 1, number >> 1 & 1, number >> 2], axis=-1) * 255
+        return np.broadcast_to(row.astype(np.uint8), shape)
+
+    makers: dict[str, Callable[[int], Image]] = {
+        "black": lambda _: np.zeros(shape, np.uint8),
+        "white": lambda _: np.full(shape, 255, np.uint8),
+        "noise": lambda index: np.random.default_rng(index).integers(0, 256, shape, np.uint8),
+        "colour bars": bars,
+    }
+    turns = tuple(makers.values())
+    makers["in turns"] = lambda index: turns[index % len(turns)](index)
+    return {name: map(make, range(count)) for name, make in makers.items()}
+
+
+def half_graph(fused: onnx.ModelProto, islands: Mapping[str, str]) -> onnx.ModelProto:
+    """Returns a graph after `fuse` in half arithmetic but for the islands; the given graph stays as it is."""
+    lowered = onnx.ModelProto()
+    lowered.CopyFrom(fused)
+    lower_to_half(lowered, islands=islands)
+    return emulate_half(lowered)
+
+
+def island_choices(fused: onnx.ModelProto) -> dict[str, Mapping[str, str]]:
+    """Returns name → islands: none, each of the product's alone, all of them, and all with one candidate more.
+
+    A candidate that the graph has no nodes for is left out.
+    """
+    choices: dict[str, Mapping[str, str]] = {"none": {}}
+    choices |= {f"{name} alone": {name: nodes} for name, nodes in ISLANDS.items()}
+    choices[PRODUCT] = ISLANDS
+    for name, nodes in CANDIDATES.items():
+        if _matching(fused, {name: nodes}):
+            choices[f"{PRODUCT} + {name}"] = {**ISLANDS, name: nodes}
+    return choices
+
+
+def _matching(fused: onnx.ModelProto, islands: Mapping[str, str]) -> int:
+    return sum(any(re.fullmatch(nodes, node.name) for nodes in islands.values()) for node in fused.graph.node)
+
+
+def run_half_report(options: HalfOptions, *, advance: Advance) -> dict[str, Any]:
+    """Makes the graphs, compares them, and returns the report as plain JSON values.
+
+    Args:
+        options: what to compare.
+        advance: called after each frame with the name of what is running.
+
+    Raises:
+        RvmTrtError: a clip or a checkpoint is not usable.
+    """
+    environment = describe_environment(threads=_THREADS)
+    subjects = [(weights, *_graphs(weights, options.profile)) for weights in options.weights]
+    weights, profile, single, fused = subjects[0]
+    reference, product = AlphaNetwork(single), {PRODUCT: AlphaNetwork(half_graph(fused, ISLANDS))}
+
+    def error(name: str, frames: Iterable[Image]) -> dict[str, Any]:
+        done = compare_networks(reference, product, frames, profile, advance=lambda: advance(name))
+        return done[PRODUCT].to_json()
+
+    clips = [(clip, clip_frames(clip, profile, options.frames)) for clip in options.clips]
+    hostile = hostile_frames(profile, options.hostile_frames)
+    report = {
+        "schema": 1,
+        "benchmark": "fp16-accuracy",
+        "protocol": "the product's FP16 core graph in emulated half arithmetic (every operator's result rounded to "
+        "float16, sums in FP32) beside the FP32 core graph, each from zero states and carrying its own; alpha in 0..1 "
+        "at frame size; a clip with fewer frames runs back and forth",
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": options.command,
+        "environment": environment,
+        "runtime": f"ONNX Runtime {onnxruntime.__version__} on the CPU, graph optimisation off",
+        "profile": profile.name,
+        "weights": describe_weights(weights),
+        "islands": dict(ISLANDS),
+        "limit_mad_e3": LIMIT_MAD_E3,
+        "proof": [{**_describe(clip, options), **error(clip.name, frames)} for clip, frames in clips],
+        "hostile": [{"sequence": name, **error(name, frames)} for name, frames in hostile.items()],
+        "islands_analysis": [_analyse(*subject, options, advance) for subject in subjects],
+    }
+    return {**report, "passed": passed(report)}
+
+
+def _graphs(weights: Weights, profile: Profile) -> tuple[Profile, onnx.ModelProto, onnx.ModelProto]:
+    checkpoint = load_checkpoint(weights.path)
+    profile = resolve_profile(profile, checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_onnx(checkpoint, profile, Path(folder) / "core.onnx")
+        single, fused = onnx.load(path), onnx.load(path)
+    fuse(fused)
+    return profile, single, fused
+
+
+def _describe(clip: Path, options: HalfOptions) -> dict[str, Any]:
+    source = open_source(clip)
+    used = sum(1 for _ in islice(source, options.frames))
+    return {
+        "clip": clip.name,
+        "clip_size": [source.width, source.height],
+        "scaled": (source.width, source.height) != (options.profile.width, options.profile.height),
+        "clip_frames": used,
+        "back_and_forth": used < options.frames,
+    }
+
+
+def _analyse(
+    weights: Weights,
+    profile: Profile,
+    single: onnx.ModelProto,
+    fused: onnx.ModelProto,
+    options: HalfOptions,
+    advance: Advance,
+) -> dict[str, Any]:
+    choices = island_choices(fused)
+    reference = AlphaNetwork(single)
+    networks = {name: AlphaNetwork(half_graph(fused, islands)) for name, islands in choices.items()}
+    title = f"islands, {profile.refiner.value.replace('_', ' ')}"
+    rows = {
+        name: {
+            "islands": name,
+            "fp32_nodes": _matching(fused, islands),
+            "patterns": dict(islands),
+            "clips": [],
+        }
+        for name, islands in choices.items()
+    }
+    for clip in options.clips:
+        frames = clip_frames(clip, profile, options.islands_frames)
+        errors = compare_networks(reference, networks, frames, profile, advance=lambda: advance(title))
+        for name, error in errors.items():
+            figures = error.to_json()
+            kept = {key: figures[key] for key in ("frames", "mad_e3", "max", "dtssd_e2", "non_finite")}
+            rows[name]["clips"].append({"clip": clip.name, **kept})
+    return {"weights": describe_weights(weights), "nodes": len(fused.graph.node), "rows": list(rows.values())}
+
+
+def passed(report: Mapping[str, Any]) -> bool:
+    """Returns whether every clip of the proof meets the limit, and all that the product's graph gave is finite."""
+    product = [
+        clip
+        for subject in report["islands_analysis"]
+        for row in subject["rows"]
+        if row["islands"] == PRODUCT
+        for clip in row["clips"]
+    ]
+    rows = [*report["proof"], *report["hostile"], *product]
+    finite = all(row["mad_e3"] is not None and row["non_finite"] == 0 for row in rows)
+    return finite and all(row["mad_e3"] <= report["limit_mad_e3"] for row in report["proof"])
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """Returns the report as text."""
+    header = f"{'':<36}{'frames':>7}{'MAD ×1e3':>10}{'max':>9}{'at':>5}{'dtSSD ×1e2':>12}{'not finite':>12}"
+    lines = [f"FP16 beside FP32, {report['profile']}, alpha; limit MAD {report['limit_mad_e3']}e-3", header]
+    for row in (*report["proof"], *report["hostile"]):
+        label = row.get("sequence") or f"{row['clip']}{' (back and forth)' * row['back_and_forth']}"
+        lines.append(
+            f"{label:<36.36}{row['frames']:>7}{_cell(row['mad_e3'], 4):>10}{_cell(row['max'], 4):>9}"
+            f"{row['worst_frame']:>5}{_cell(row['dtssd_e2'], 4):>12}{row['non_finite']:>12}"
+        )
+    lines += ["", "MAD ×1e3 per tenth of the sequence"]
+    for row in report["proof"]:
+        tenths = " ".join(f"{_cell(value, 3):>6}" for value in row["mad_e3_tenths"])
+        lines.append(f"{row['clip']:<36.36}{tenths}")
+    for subject in report["islands_analysis"]:
+        lines += ["", *_islands_lines(subject)]
+    return "\n".join([*lines, "", "passed" if report["passed"] else "FAILED"])
+
+
+def _islands_lines(subject: Mapping[str, Any]) -> Iterator[str]:
+    names = [clip["clip"] for clip in subject["rows"][0]["clips"]]
+    refiner = subject["weights"]["refiner"].replace("_", " ")
+    yield f"FP32 islands, {refiner}: MAD ×1e3 (max), {subject['rows'][0]['clips'][0]['frames']} frames"
+    yield f"{'':<36}{'nodes':>6}" + "".join(f"{name:>26.24}" for name in names)
+    for row in subject["rows"]:
+        cells = [f"{_cell(clip['mad_e3'], 4)} ({_cell(clip['max'], 4)})" for clip in row["clips"]]
+        yield f"{row['islands']:<36}{row['fp32_nodes']:>6}" + "".join(f"{cell:>26}" for cell in cells)
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "NaN" if value is None else f"{value:.{digits}f}"
+
+
+def main() -> int:
+    """Writes the report, prints it; returns 0, or 1 where it is not `passed` or after a user error."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
+    parser.add_argument("--checkpoint", type=Path, metavar="PATH", help="weights (default: fetched)")
+    parser.add_argument("--frames", type=int, default=300, metavar="N", help="of each clip (default: 300)")
+    parser.add_argument("--profile", default="hd", metavar="NAME", help="a named profile (default: hd)")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/fp16.json"))
+    args = parser.parse_args()
+    try:
+        report = run(args)
+    except RvmTrtError as error:
+        print(f"half_report: {error}", file=sys.stderr)
+        return 1
+    print(table(report))
+    return 0 if report["passed"] else 1
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Does what the arguments of `main` ask for, writes the report and returns it; raises `RvmTrtError`."""
+    if args.frames < 1:
+        raise OptionError("--frames", got=str(args.frames), expected="at least 1", todo="Give more frames.")
+    profile = Profile.named(args.profile)
+    torch.set_num_threads(_THREADS)
+    bench = BenchOptions(profiles=(profile,), checkpoint=args.checkpoint)
+    weights = bench_weights(bench, lambda text: print(text, file=sys.stderr))
+    words = [clip.name for clip in args.clips]
+    words += ["--checkpoint", args.checkpoint.name] if args.checkpoint else []
+    words += ["--frames", str(args.frames), "--profile", args.profile]
+    options = HalfOptions(
+        profile=profile,
+        clips=tuple(args.clips),
+        weights=(weights, *_fast_weights(weights)),
+        frames=args.frames,
+        command=shlex.join(["python", "-m", "rvm_trt.benchmarks.half_report", *words]),
+    )
+    islands = len(options.weights) * options.islands_frames
+    total = (
+        len(options.clips) * (options.frames + islands)
+        + len(hostile_frames(profile, 0)) * options.hostile_frames
+    )
+    with _progress(total) as advance:
+        report = run_half_report(options, advance=advance)
+    with atomic_file(args.output) as temporary:
+        temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return report
+
+
+def _fast_weights(weights: Weights) -> list[Weights]:
+    """Returns the cached web weights, where they are there and bring the other refiner; fetches nothing."""
+    name = file_name(weights.variant, Source.WEB)
+    if weights.refiner is Refiner.FAST or WeightCache(cache_dir() / "weights").find(name) is None:
+        return []
+    return [find_weights(variant=weights.variant, source=Source.WEB)]
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Advance]:
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    except ModuleNotFoundError as error:
+        raise DependencyError("rich", extra="export", stage="progress bar") from error
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("graphs", total=total)
+        yield lambda name: bar.update(task, advance=1, description=name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Calibration: the range of each convolution's input over real footage, with rolled-out states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from rvm_trt.engines.alpha import AlphaRunner
+from rvm_trt.engines.openvino_library import import_openvino
+from rvm_trt.engines.quantise import InputRange
+from rvm_trt.export.graph_editor import GraphEditor
+from rvm_trt.options import Graph
+from rvm_trt.profile import Profile
+
+Array = npt.NDArray[np.float32]
+_THIN = 16
+_ALLOWED = ("backbone.", "decoder.")
+# The layers that FP16 keeps in FP32 (rvm_trt.export.float16) are no candidates for INT8.
+_NEVER = tuple(f"backbone.features.{row}." for row in range(4))
+# Their inputs join channels of very different ranges, and the kernel that joins them can scale them on the way.
+_EQUALISED = "decoder."
+# A channel that was nearly dead on the footage is not scaled up without limit: on other footage it may wake.
+_FLOOR = 1 / 32
+
+
+def quantisable(model: onnx.ModelProto) -> dict[str, str]:
+    """Returns the convolutions that may be quantised: name → name of the input tensor.
+
+    Dense convolutions of the encoder from 1/8 of the size on and of the decoder, with at least 16 channels in and
+    out: depthwise and thin ones gain nothing in INT8, and squeeze-and-excitation layers see one pixel.
+    """
+    editor = GraphEditor(model)
+    found = {}
+    for node in editor.find("Conv"):
+        weight = editor.constants.get(node.input[1])
+        if weight is None or not node.name.startswith(_ALLOWED) or node.name.startswith(_NEVER):
+            continue
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        if groups == 1 and min(weight.shape[:2]) >= _THIN and editor.shape(node.input[0])[2:] != (1, 1):
+            found[node.name] = node.input[0]
+    return found
+
+
+def calibrate(
+    model: onnx.ModelProto,
+    profile: Profile,
+    sequences: Iterable[Sequence[Array]],
+    *,
+    progress: Callable[[], None] | None = None,
+) -> dict[str, InputRange]:
+    """Returns the range of each quantisable convolution's input.
+
+    The network runs in FP32 over each sequence from zero states, so that the decoder sees what its GRUs remember.
+    Ranges are the largest values seen: clipping the encoder's rare large values lost the person altogether
+    (benchmarks/LOG.md). The inputs of the decoder's convolutions are equalised by channel (Xiao et al., SmoothQuant,
+    strength 1/2). The same footage always gives the same ranges.
+
+    Args:
+        model: an FP32 core graph as exported.
+        profile: its profile, batch 1.
+        sequences: consecutive frames each, (1, 3, h, w) float32 low-resolution inputs.
+        progress: called after each frame.
+    """
+    inputs = quantisable(model)
+    channels = _largest_by_channel(model, profile, sequences, sorted(set(inputs.values())), progress)
+    weights = GraphEditor(model)
+    ranges = {}
+    for name, tensor in inputs.items():
+        node = weights.named(name)
+        assert node is not None
+        equalised = name.startswith(_EQUALISED)
+        scales = _equalise(channels[tensor], weights.constants[node.input[1]]) if equalised else None
+        scaled = channels[tensor] if scales is None else channels[tensor] / scales
+        ranges[name] = InputRange(
+            largest=float(scaled.max()) or 1.0,
+            scales=None if scales is None else tuple(float(scale) for scale in scales),
+        )
+    return ranges
+
+
+def _largest_by_channel(
+    model: onnx.ModelProto,
+    profile: Profile,
+    sequences: Iterable[Sequence[Array]],
+    tensors: Sequence[str],
+    progress: Callable[[], None] | None,
+) -> Mapping[str, Array]:
+    network: Any = import_openvino().Core().read_model(model.SerializeToString())
+    network.add_outputs(list(tensors))
+    runner = AlphaRunner(network, profile, Graph.CORE)
+    largest: dict[str, Array] = {}
+    for sequence in sequences:
+        runner.reset()
+        for frame in sequence:
+            runner(frame)
+            for name in tensors:
+                values = np.abs(runner.value(name)).max(axis=(0, 2, 3))
+                largest[name] = np.maximum(largest.get(name, np.zeros_like(values)), values)
+            if progress is not None:
+                progress()
+    return largest
+
+
+def _equalise(channels: Array, weight: Array) -> Array:
+    """Returns what to divide each input channel by, and its weights to multiply with: geometric mean 1."""
+    seen = np.maximum(channels, channels.max() * _FLOOR)
+    heavy = np.abs(weight).max(axis=(0, 2, 3))
+    scales = np.sqrt(seen / np.maximum(heavy, heavy.max() * _FLOOR))
+    return np.asarray(scales / np.exp(np.log(scales).mean()), np.float32)
