@@ -1,8 +1,8 @@
-"""Alpha over a sequence: a graph run frame by frame in OpenVINO with carried states, and how far two such runs differ."""
+"""Alpha over a sequence: a graph run frame by frame in OpenVINO with carried states, and how far two runs differ."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,8 @@ class AlphaDifference:
         mad: mean absolute difference.
         max: largest absolute difference at any pixel.
         dtssd: root mean square of the difference of the frame-to-frame changes.
+        flicker: how much larger the root mean square of the frame-to-frame changes is than the reference's. Where no
+            true matte is known this stands for the rise of dtSSD: it is that rise for a matte that stands still.
         finite: whether every value was a number.
     """
 
@@ -68,6 +70,7 @@ class AlphaDifference:
     mad: float
     max: float
     dtssd: float
+    flicker: float
     finite: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -77,27 +80,50 @@ class AlphaDifference:
             "pha_mad": round(self.mad, 7),
             "pha_max": round(self.max, 7),
             "pha_dtssd": round(self.dtssd, 7),
+            "pha_flicker": round(self.flicker, 7),
         }
 
 
 def difference(reference: Iterable[Array], candidate: Iterable[Array]) -> AlphaDifference:
     """Returns the difference of two alpha sequences of equal length, read frame by frame."""
-    means, changes, worst = [], [], 0.0
-    last: Array | None = None
+    means, worst = [], 0.0
+    squares: list[tuple[float, float, float]] = []
+    last: tuple[Array, Array] | None = None
     for expected, got in zip(reference, candidate, strict=True):
-        error = got - expected
-        means.append(float(np.abs(error).mean()))
-        worst = max(worst, float(np.abs(error).max()))
+        error = np.abs(got - expected)
+        means.append(float(error.mean()))
+        worst = max(worst, float(error.max()))
         if last is not None:
-            changes.append(float(np.square(error - last).mean()))
-        last = error
+            change, true_change = got - last[1], expected - last[0]
+            squares.append((_square(change - true_change), _square(change), _square(true_change)))
+        last = expected, got
+    changes = np.sqrt(np.mean(squares, axis=0)) if squares else np.zeros(3)
     return AlphaDifference(
         frames=len(means),
         mad=float(np.mean(means)) if means else 0.0,
         max=worst,
-        dtssd=float(np.sqrt(np.mean(changes))) if changes else 0.0,
+        dtssd=float(changes[0]),
+        flicker=float(changes[1] - changes[2]),
         finite=bool(np.isfinite(means).all()),
     )
+
+
+def pool(parts: Sequence[AlphaDifference]) -> AlphaDifference:
+    """Returns the difference over several sequences: means weighted by frames, and the largest of all."""
+    frames = sum(part.frames for part in parts)
+    weights = [part.frames / max(frames, 1) for part in parts]
+    return AlphaDifference(
+        frames=frames,
+        mad=sum(weight * part.mad for weight, part in zip(weights, parts, strict=True)),
+        max=max((part.max for part in parts), default=0.0),
+        dtssd=sum(weight * part.dtssd for weight, part in zip(weights, parts, strict=True)),
+        flicker=sum(weight * part.flicker for weight, part in zip(weights, parts, strict=True)),
+        finite=all(part.finite for part in parts),
+    )
+
+
+def _square(values: Array) -> float:
+    return float(np.square(values, dtype=np.float64).mean())
 
 
 def run_sequence(runner: Callable[[Array], Array], frames: Iterable[Array]) -> list[Array]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rvm_trt.contract import TensorSpec, tensors
-from rvm_trt.engines.manifest import Manifest, read_manifest
+from rvm_trt.engines.manifest import NAME, Manifest, read_manifest
 from rvm_trt.errors import EngineError
 from rvm_trt.files import atomic_dir, sha256_file
+from rvm_trt.options import Graph
 from rvm_trt.profile import Profile
 
 
@@ -71,14 +73,14 @@ class Engine:
         """
         manifest = self.manifest
         found = []
-        for got, expected in zip(manifest.tensors, tensors(manifest.profile, manifest.graph), strict=False):
+        contract = tensors(manifest.profile, manifest.graph, dtype=manifest.dtype)
+        for got, expected in zip(manifest.tensors, contract, strict=False):
             if got != expected:
                 found.append(
                     f"tensor {got.name} is {_words(got)}, expected {expected.name} {_words(expected)}"
                 )
-        expected_count = len(tensors(manifest.profile, manifest.graph))
-        if len(manifest.tensors) != expected_count:
-            found.append(f"{len(manifest.tensors)} tensors, expected {expected_count}")
+        if len(manifest.tensors) != len(contract):
+            found.append(f"{len(manifest.tensors)} tensors, expected {len(contract)}")
         if wanted is not None:
             got_key, wanted_key = manifest.key(), wanted.key()
             found += [
@@ -120,3 +122,33 @@ def write_engine(
         manifest = replace(manifest, files=files, accuracy=accuracy)
         manifest.write(folder)
     return Engine(path=Path(path), manifest=manifest)
+
+
+def share_engine(path: str | os.PathLike[str], manifest: Manifest) -> Engine | None:
+    """Returns an engine that has the files of another with the same network beside it, or None where there is none.
+
+    Profiles with one network size differ in nothing that a core engine knows: HD at ratio 0.25 and 4K at 0.125 run the
+    same plan. The files are linked, not copied, where the file system can.
+    """
+    folder = Path(path)
+    if manifest.graph is not Graph.CORE or not folder.parent.is_dir():
+        return None
+    for other in sorted(folder.parent.iterdir()):
+        if other.name.startswith(".") or other == folder or not (other / NAME).is_file():
+            continue
+        try:
+            found = Engine.load(other)
+        except EngineError:
+            continue
+        if found.manifest.network_key() == manifest.network_key():
+            return write_engine(folder, manifest, lambda target, found=found: _link(found, target))  # type: ignore[misc]
+    return None
+
+
+def _link(engine: Engine, folder: Path) -> Mapping[str, Any]:
+    for name in engine.manifest.files:
+        try:
+            os.link(engine.path / name, folder / name)
+        except OSError:
+            shutil.copyfile(engine.path / name, folder / name)
+    return engine.manifest.accuracy

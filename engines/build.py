@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-import rvm_trt
-from rvm_trt.contract import tensors
-from rvm_trt.digest import source_digest
-from rvm_trt.engines.artifact import Engine, write_engine
+from rvm_trt.engines.artifact import Engine, share_engine, write_engine
+from rvm_trt.engines.describe import describe
 from rvm_trt.engines.manifest import NAME, Manifest
-from rvm_trt.engines.openvino_library import check_precision, import_openvino
+from rvm_trt.engines.tensorrt_options import TensorRtOptions
 from rvm_trt.errors import EngineError, OptionError
-from rvm_trt.options import Backend, Graph, Precision, Refiner, choice
-from rvm_trt.profile import Profile
+from rvm_trt.options import Backend, Graph, Precision, choice
+
+if TYPE_CHECKING:
+    from rvm_trt.engines.footage import CalibrationFootage
+    from rvm_trt.engines.recipe import Recipe
+    from rvm_trt.engines.sensitivity import Progress
+    from rvm_trt.export.graph_info import GraphInfo
 
 ENGINES = Path("build/engines")
+MAD_BUDGET = 1.0e-3
 
 
 def build_engine(
@@ -28,50 +33,119 @@ def build_engine(
     backend: str | Backend = Backend.AUTO,
     precision: str | Precision = Precision.FP32,
     engines: str | os.PathLike[str] = ENGINES,
+    options: TensorRtOptions | None = None,
+    calibration: CalibrationFootage | None = None,
+    mad_budget: float = MAD_BUDGET,
+    core: str | os.PathLike[str] | None = None,
     footage: Iterable[npt.NDArray[np.uint8]] | None = None,
     force: bool = False,
+    progress: Callable[[str], None] | None = None,
+    search_progress: Progress | None = None,
 ) -> Engine:
     """Builds an engine from an exported graph and returns it.
 
     Where an engine with the same inputs stands in ``engines`` already and its files are unharmed, that one is
-    returned and nothing is built.
+    returned and nothing is built. A core engine of another profile with the same network shares its files.
 
     Args:
-        onnx: a graph written by `export_onnx`.
-        backend: ``cpu`` (OpenVINO), or ``auto``, which is ``cpu`` in this version.
-        precision: ``fp32`` or ``bf16`` (computed in bfloat16; inputs and outputs stay float32).
-        engines: folder that holds the engines' folders.
-        footage: (H, W, 3) uint8 RGB frames of the profile's size on which the built precision is compared with
-            FP32; the result goes into the manifest. Read only if something is built.
+        onnx: an FP32 graph written by `export_onnx`.
+        backend: ``cpu`` (OpenVINO), ``tensorrt-rtx`` (TensorRT for RTX, built ahead of time, no GPU needed),
+            ``tensorrt`` (needs the GPU), or ``auto``: what this version runs on this machine, which is ``cpu``.
+        precision: ``fp32``; ``bf16`` (cpu; inputs and outputs stay float32); ``fp16`` (TensorRT; inputs and outputs
+            float16); ``int8`` (quantised where `calibration` shows that it serves; bfloat16 or FP16 around it).
+        engines: folder that holds the engines' folders. Recipes of INT8 searches are kept in ``recipes`` beside it.
+        options: how to build with TensorRT.
+        calibration: footage for INT8. For FP16 the accuracy is measured on its held-out part.
+        mad_budget: for INT8, the largest mean absolute difference of alpha from FP32 on held-out footage.
+        core: for INT8, the core graph of the same network with batch 1 that the search runs on; needed where
+            ``onnx`` is another graph.
+        footage: (H, W, 3) uint8 RGB frames of the profile's size on which a CPU engine is compared with FP32; the
+            result goes into the manifest. Read only if something is built.
         force: build even where an equal engine exists.
+        progress: called with one line of text before each slow step.
+        search_progress: called during the INT8 search (see `rvm_trt.engines.sensitivity.find_recipe`).
 
     Raises:
         ExportError: the ONNX file is not one of ours.
-        OptionError: the backend or precision is not offered.
-        EngineError: the builder refused the graph.
+        OptionError: the backend, precision or options are not offered, or INT8 lacks footage.
+        EngineError: the builder refused the graph; the message gives its words.
         DependencyError: the builder's library is not installed.
     """
-    check_backend(backend)
+    backend = resolve_backend(backend)
     # Here, not above: whoever only looks for an engine needs neither onnx nor a builder.
-    from rvm_trt.engines.openvino import write_openvino
     from rvm_trt.export.graph_info import read_graph_info
 
     info = read_graph_info(onnx)
-    wanted = describe_cpu(
+    options = options or TensorRtOptions()
+    wanted = describe(
         info.profile,
         info.graph,
         choice(Precision, precision, subject="precision"),
+        backend,
         checkpoint_sha256=info.checkpoint_sha256,
         checkpoint_refiner=info.checkpoint_refiner,
         onnx_sha256=info.sha256,
+        network_sha256=info.network_sha256,
         torch=info.torch,
+        options=options,
+        calibration=None if calibration is None else calibration.words,
+        mad_budget=mad_budget,
     )
     folder = Path(engines) / wanted.name
     if not force and (current := find_engine(folder, wanted)) is not None:
         return current
+    if not force and footage is None and (shared := share_engine(folder, wanted)) is not None:
+        return shared
+    recipe = None
+    if wanted.precision is Precision.INT8:
+        recipe = _recipe(
+            info, core, calibration, mad_budget, Path(engines).parent / "recipes", search_progress
+        )
+    if backend is Backend.CPU:
+        from rvm_trt.engines.openvino import write_openvino
+
+        return write_engine(
+            folder, wanted, lambda target: write_openvino(info, wanted.precision, target, footage, recipe)
+        )
+    from rvm_trt.engines.tensorrt_engine import write_tensorrt
+
+    held_out = () if calibration is None else calibration.divide(info.profile).held_out
     return write_engine(
-        folder, wanted, lambda target: write_openvino(info, wanted.precision, target, footage)
+        folder,
+        wanted,
+        lambda target: write_tensorrt(
+            info, wanted, target, options=options, recipe=recipe, held_out=held_out, progress=progress
+        ),
     )
+
+
+def _recipe(
+    info: GraphInfo,
+    core: str | os.PathLike[str] | None,
+    calibration: CalibrationFootage | None,
+    mad_budget: float,
+    folder: Path,
+    progress: Progress | None,
+) -> Recipe:
+    from rvm_trt.engines.recipe_cache import recipe_for
+    from rvm_trt.export.graph_info import read_graph_info
+
+    searched = info if core is None else read_graph_info(core)
+    if searched.graph is not Graph.CORE or searched.profile.batch != 1:
+        raise OptionError(
+            "core",
+            got=f"the {searched.graph.value} graph with batch {searched.profile.batch}",
+            expected="the core graph with batch 1, which the INT8 search runs on",
+            todo="Export it as well and give it as core=.",
+        )
+    if calibration is None:
+        raise OptionError(
+            "calibration",
+            got="none",
+            expected="footage of people, for INT8",
+            todo="Give calibration=, or a clip with --calibration.",
+        )
+    return recipe_for(searched, calibration, mad_budget=mad_budget, folder=folder, progress=progress)
 
 
 def find_engine(folder: Path, wanted: Manifest) -> Engine | None:
@@ -85,49 +159,11 @@ def find_engine(folder: Path, wanted: Manifest) -> Engine | None:
     return None if engine.mismatches(wanted) else engine
 
 
-def check_backend(backend: str | Backend) -> None:
-    """Raises `OptionError` unless this version builds for the backend."""
-    chosen = choice(Backend, backend, subject="backend")
-    if chosen not in (Backend.AUTO, Backend.CPU):
-        raise OptionError(
-            "backend",
-            got=repr(chosen.value),
-            expected="'cpu' or 'auto'",
-            todo="This version builds for the CPU only; the ONNX file itself can be given to TensorRT.",
-        )
-
-
-def describe_cpu(
-    profile: Profile,
-    graph: Graph,
-    precision: Precision,
-    *,
-    checkpoint_sha256: str,
-    checkpoint_refiner: Refiner,
-    onnx_sha256: str,
-    torch: str,
-) -> Manifest:
-    """Returns the manifest that a CPU engine of these inputs would have, without files and accuracy.
+def resolve_backend(backend: str | Backend) -> Backend:
+    """Returns the backend that a word stands for: ``auto`` is what this version of rvm-trt runs on this machine.
 
     Raises:
-        OptionError: the CPU backend does not offer the precision.
-        DependencyError: OpenVINO is not installed.
+        OptionError: there is no such backend.
     """
-    check_precision(precision)
-    return Manifest(
-        profile=profile,
-        graph=graph,
-        precision=precision,
-        backend=Backend.CPU,
-        backend_version=str(import_openvino().__version__),
-        tensors=tensors(profile, graph),
-        targets=("cpu",),
-        checkpoint_sha256=checkpoint_sha256,
-        onnx_sha256=onnx_sha256,
-        made={
-            "rvm_trt": rvm_trt.__version__,
-            "source": source_digest("rvm_trt", "rvm_trt.export", "rvm_trt.engines"),
-            "checkpoint_refiner": checkpoint_refiner.value,
-            "torch": torch,
-        },
-    )
+    chosen = choice(Backend, backend, subject="backend")
+    return Backend.CPU if chosen is Backend.AUTO else chosen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,43 +67,57 @@ def calibrate(
         progress: called after each frame.
     """
     inputs = quantisable(model)
-    channels = _largest_by_channel(model, profile, sequences, sorted(set(inputs.values())), progress)
+    seen = _Seen()
+    _watch(model, profile, sequences, sorted(set(inputs.values())), seen, progress)
     weights = GraphEditor(model)
     ranges = {}
     for name, tensor in inputs.items():
         node = weights.named(name)
         assert node is not None
         equalised = name.startswith(_EQUALISED)
-        scales = _equalise(channels[tensor], weights.constants[node.input[1]]) if equalised else None
-        scaled = channels[tensor] if scales is None else channels[tensor] / scales
+        largest = seen.largest[tensor]
+        scales = _equalise(largest, weights.constants[node.input[1]]) if equalised else None
+        scaled = largest if scales is None else largest / scales
         ranges[name] = InputRange(
             largest=float(scaled.max()) or 1.0,
-            scales=None if scales is None else tuple(float(scale) for scale in scales),
+            scales=None if scales is None else tuple(scales.tolist()),
+            means=tuple((seen.sums[tensor] / seen.frames).tolist()),
         )
     return ranges
 
 
-def _largest_by_channel(
+@dataclass
+class _Seen:
+    frames: int = 0
+    largest: dict[str, Array] = field(default_factory=dict)
+    sums: dict[str, Array] = field(default_factory=dict)
+
+    def add(self, name: str, values: Array) -> None:
+        largest, mean = np.abs(values).max(axis=(0, 2, 3)), values.mean(axis=(0, 2, 3))
+        self.largest[name] = np.maximum(self.largest.get(name, 0.0), largest)
+        self.sums[name] = self.sums.get(name, np.zeros_like(mean)) + mean
+
+
+def _watch(
     model: onnx.ModelProto,
     profile: Profile,
     sequences: Iterable[Sequence[Array]],
     tensors: Sequence[str],
+    seen: _Seen,
     progress: Callable[[], None] | None,
-) -> Mapping[str, Array]:
+) -> None:
     network: Any = import_openvino().Core().read_model(model.SerializeToString())
     network.add_outputs(list(tensors))
     runner = AlphaRunner(network, profile, Graph.CORE)
-    largest: dict[str, Array] = {}
     for sequence in sequences:
         runner.reset()
         for frame in sequence:
             runner(frame)
+            seen.frames += 1
             for name in tensors:
-                values = np.abs(runner.value(name)).max(axis=(0, 2, 3))
-                largest[name] = np.maximum(largest.get(name, np.zeros_like(values)), values)
+                seen.add(name, runner.value(name))
             if progress is not None:
                 progress()
-    return largest
 
 
 def _equalise(channels: Array, weight: Array) -> Array:

@@ -56,6 +56,17 @@ class Manifest:
         parts = (self.profile.name, self.graph.value, self.precision.value, self.backend.value)
         return "-".join(parts)
 
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the element type of its tensors: float16 for TensorRT below FP32, else float32."""
+        half = self.backend is not Backend.CPU and self.precision is not Precision.FP32
+        return "float16" if half else "float32"
+
+    def network_key(self) -> dict[str, Any]:
+        """The inputs of the build that its files depend on: equal for core engines that can share them."""
+        size = self.profile.low_width, self.profile.low_height, self.profile.batch
+        return {**self.key(), "profile": size, "onnx_sha256": "", "tensors": self.tensors}
+
     def key(self) -> dict[str, Any]:
         """The inputs of the build. Two engines with one key have the same bytes."""
         return {

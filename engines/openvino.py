@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
-from rvm_trt.engines.bfloat16 import lower_to_bfloat16
-from rvm_trt.engines.openvino_library import HINTS, import_openvino
+from rvm_trt.engines.alpha import AlphaRunner, difference
+from rvm_trt.engines.bfloat16 import guard_quantisers, lower_to_bfloat16
+from rvm_trt.engines.openvino_library import fastest_precision, import_openvino
+from rvm_trt.engines.quantise import quantise
+from rvm_trt.engines.recipe import Recipe
 from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.export.graph_info import GraphInfo
 from rvm_trt.frame_check import require_size
@@ -21,19 +23,29 @@ from rvm_trt.resample import sample_frame
 
 
 def write_openvino(
-    info: GraphInfo, precision: Precision, folder: Path, footage: Iterable[npt.NDArray[np.uint8]] | None
+    info: GraphInfo,
+    precision: Precision,
+    folder: Path,
+    footage: Iterable[npt.NDArray[np.uint8]] | None,
+    recipe: Recipe | None = None,
 ) -> Mapping[str, Any]:
     """Writes ``engine.xml`` and ``engine.bin`` into a folder and returns the accuracy measured on the footage.
+
+    INT8 engines compute in bfloat16 around the quantised convolutions where this CPU has it, else in FP32, and carry
+    their recipe; without footage their accuracy is the recipe's on its held-out footage.
 
     Raises:
         EngineError: OpenVINO refuses the graph.
     """
     openvino = import_openvino()
     try:
-        model = openvino.Core().read_model(info.path)
-        reference = model.clone()
+        core = openvino.Core()
+        reference = core.read_model(info.path)
+        model = reference.clone() if recipe is None else core.read_model(_quantised(info, recipe))
         _fold(model)
-        if precision is Precision.BF16:
+        if recipe is not None:
+            guard_quantisers(model)
+        if precision is Precision.BF16 or (recipe is not None and fastest_precision() is Precision.BF16):
             lower_to_bfloat16(model)
             _fold(model)
         _name(model, info)
@@ -45,7 +57,17 @@ def write_openvino(
             expected="a graph that OpenVINO reads",
             todo="Export the graph again with this version of rvm-trt.",
         ) from None
-    return {} if footage is None else _measure(reference, model, info, footage)
+    if recipe is not None:
+        recipe.write(folder / "recipe.json")
+    if footage is not None:
+        return _measure(reference, model, info, footage)
+    return {} if recipe is None else {"reference": "the same graph in fp32", **recipe.held_out}
+
+
+def _quantised(info: GraphInfo, recipe: Recipe) -> bytes:
+    model = onnx.load_model(info.path)
+    quantise(model, recipe.ranges)
+    return bytes(model.SerializeToString())
 
 
 def _name(model: Any, info: GraphInfo) -> None:
@@ -70,49 +92,22 @@ def _measure(
     original: Any, built: Any, info: GraphInfo, footage: Iterable[npt.NDArray[np.uint8]]
 ) -> Mapping[str, Any]:
     """Returns the difference of alpha between the built graph and the original, states carried, over the footage."""
-    reference, candidate = (_Alpha(model, info) for model in (original, built))
-    means, worst = [], 0.0
-    for index, frame in enumerate(footage):
-        require_size(frame, info.profile, subject=f"footage, frame {index}")
-        difference = np.abs(reference(frame) - candidate(frame))
-        means.append(float(difference.mean()))
-        worst = max(worst, float(difference.max()))
-    if not np.isfinite(means).all():
+    reference, candidate = (AlphaRunner(model, info.profile, info.graph) for model in (original, built))
+    ratio = info.profile.ratio if info.graph is Graph.CORE else 1.0
+    inputs = [sample_frame(_checked(frame, info, index), ratio)[None] for index, frame in enumerate(footage)]
+    if not inputs:
+        raise OptionError("footage", got="no frame", expected="at least one", todo="Give a clip with frames.")
+    error = difference(map(reference, inputs), map(candidate, inputs))
+    if not error.finite:
         raise EngineError(
             str(info.path),
             got="alpha that is not a number on the footage",
             expected="finite values",
             todo="Build in fp32, and report the clip.",
         )
-    if not means:
-        raise OptionError("footage", got="no frame", expected="at least one", todo="Give a clip with frames.")
-    return {
-        "reference": "the same graph in fp32",
-        "frames": len(means),
-        "pha_mad": round(sum(means) / len(means), 7),
-        "pha_max": round(worst, 7),
-    }
+    return {"reference": "the same graph in fp32", **error.to_json()}
 
 
-class _Alpha:
-    """Runs a graph frame by frame and gives alpha, at low resolution for the core."""
-
-    def __init__(self, model: Any, info: GraphInfo) -> None:
-        compiled = import_openvino().Core().compile_model(model, "CPU", HINTS)
-        self._request = compiled.create_infer_request()
-        self._states = [np.zeros(shape, np.float32) for shape in info.profile.state_shapes]
-        self._info = info
-
-    def __call__(self, frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        core = self._info.graph is Graph.CORE
-        src = sample_frame(frame, self._info.profile.ratio if core else 1.0)[None]
-        self._request.infer({"src": src, **dict(zip(STATE_INPUTS, self._states, strict=True))})
-        self._states = [self._value(name) for name in STATE_OUTPUTS]
-        if not core:
-            return self._value("pha")
-        alpha: npt.NDArray[np.float32] = self._value("A")[:, 3] * src.mean(axis=1) + self._value("b")[:, 3]
-        return np.clip(alpha, 0, 1)
-
-    def _value(self, name: str) -> npt.NDArray[np.float32]:
-        value: npt.NDArray[np.float32] = self._request.get_tensor(name).data.copy()
-        return value
+def _checked(frame: npt.NDArray[np.uint8], info: GraphInfo, index: int) -> npt.NDArray[np.uint8]:
+    require_size(frame, info.profile, subject=f"footage, frame {index}")
+    return frame

@@ -9,7 +9,7 @@ from types import ModuleType
 from rvm_trt.errors import DependencyError, OptionError
 from rvm_trt.options import Precision
 
-PRECISIONS = (Precision.FP32, Precision.BF16)
+PRECISIONS = (Precision.FP32, Precision.BF16, Precision.INT8)
 # Precision is written into the graph; without this, OpenVINO would lower the FP32 islands as well.
 HINTS: Mapping[str, str] = {"INFERENCE_PRECISION_HINT": "f32"}
 

@@ -26,10 +26,13 @@ class InputRange:
         largest: largest absolute value that is represented, after the division by ``scales``.
         scales: what each input channel is divided by before it is quantised, its weights being multiplied by the
             same; None for no such equalisation.
+        means: mean of each input channel over the calibration footage, from which the bias is corrected for what
+            rounding the weights shifts on average; None for no correction.
     """
 
     largest: float
     scales: tuple[float, ...] | None = None
+    means: tuple[float, ...] | None = None
 
 
 def quantise(model: onnx.ModelProto, ranges: Mapping[str, InputRange]) -> None:
@@ -48,20 +51,30 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, InputRange]) -> None:
     """
     editor = GraphEditor(model)
     for name, given in ranges.items():
-        node = _convolution(editor, name, given)
-        weight = editor.constants[node.input[1]]
-        tensor = node.input[0]
-        if given.scales is not None:
-            scales = np.array(given.scales, np.float32).reshape(1, -1, 1, 1)
-            weight = weight * scales
-            factors = editor.constant(1 / scales, f"{node.input[1]}.equalise")
-            tensor = editor.emit("Mul", [tensor, factors], scope=f"{name}.input")
-        node.input[0] = _activation_pair(editor, tensor, given.largest, scope=f"{name}.input")
-        node.input[1] = _weights(editor, node.input[1], weight)
+        _quantise_one(editor, _convolution(editor, name, given), given)
     for entry in model.opset_import:
         if entry.domain == "":
             entry.version = max(entry.version, OPSET)
     editor.finish()
+
+
+def _quantise_one(editor: GraphEditor, node: onnx.NodeProto, given: InputRange) -> None:
+    weight = editor.constants[node.input[1]]
+    scales: Array = np.ones((1, weight.shape[1], 1, 1), np.float32)
+    tensor = node.input[0]
+    if given.scales is not None:
+        scales = np.array(given.scales, np.float32).reshape(scales.shape)
+        factors = editor.constant(1 / scales, f"{node.input[1]}.equalise")
+        tensor = editor.emit("Mul", [tensor, factors], scope=f"{node.name}.input")
+    levels, steps = _levels(weight * scales)
+    node.input[0] = _activation_pair(editor, tensor, given.largest, scope=f"{node.name}.input")
+    if given.means is not None and len(node.input) > 2:
+        shift = (levels * _column(steps) / scales - weight).sum(axis=(2, 3)) @ np.array(
+            given.means, np.float32
+        )
+        bias = editor.constants[node.input[2]] - shift
+        node.input[2] = editor.constant(bias.astype(np.float32), f"{node.input[2]}.corrected")
+    node.input[1] = _weights(editor, node.input[1], levels, steps)
 
 
 def scale_of(largest: float) -> np.float16:
@@ -93,17 +106,19 @@ def _activation_pair(editor: GraphEditor, tensor: str, largest: float, *, scope:
     return editor.emit("DequantizeLinear", [quantised, scale, zero], scope=scope)
 
 
-def _weights(editor: GraphEditor, name: str, weight: Array) -> str:
-    scales = channel_scales(weight)
-    shape = (-1,) + (1,) * (weight.ndim - 1)
-    levels = np.clip(np.rint(weight / scales.reshape(shape)), -_LEVELS, _LEVELS).astype(np.int8)
+def _weights(editor: GraphEditor, name: str, levels: npt.NDArray[np.int8], steps: Array) -> str:
     stored = editor.constant(levels, f"{name}.int8")
-    scale = editor.constant(scales, f"{name}.scales")
-    zero = editor.constant(np.zeros(len(scales), np.int8), f"{name}.zeros")
+    scale = editor.constant(steps, f"{name}.scales")
+    zero = editor.constant(np.zeros(len(steps), np.int8), f"{name}.zeros")
     return editor.emit("DequantizeLinear", [stored, scale, zero], scope=name, axis=0)
 
 
-def channel_scales(weight: Array) -> Array:
-    """Returns one scale per output channel (axis 0) of a weight, float32 values that float16 holds."""
+def _levels(weight: Array) -> tuple[npt.NDArray[np.int8], Array]:
+    """Returns a weight as int8 with one scale per output channel (axis 0), float32 values that float16 holds."""
     largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
-    return np.array([scale_of(value) for value in largest], np.float32)
+    steps = np.array([scale_of(value) for value in largest], np.float32)
+    return np.clip(np.rint(weight / _column(steps)), -_LEVELS, _LEVELS).astype(np.int8), steps
+
+
+def _column(values: Array) -> Array:
+    return values.reshape(-1, 1, 1, 1)

@@ -10,10 +10,10 @@ import onnx
 from onnx import TensorProto
 
 from rvm_trt.errors import ExportError
-from rvm_trt.export.graph_editor import GraphEditor
+from rvm_trt.export.graph_editor import Array, GraphEditor
 
 # name → the nodes, by their whole names in a graph after `fuse`. What each is worth, and what others would be:
-# benchmarks/results/fp16-islands.json.
+# benchmarks/results/fp16.json.
 ISLANDS: Mapping[str, str] = {
     # box(xy) − box(x)·box(y) cancels; so does what makes its input, the projection to residual and alpha.
     "guided-filter statistics": r"(refiner|refiner\.box_filter|project_mat\.conv)/.*|ReduceMean|Concat",
@@ -75,14 +75,14 @@ class _Lowering:
         value = self._editor.constants.get(name)
         if value is not None and value.dtype != np.float32:
             return name
-        if value is None and self._types[name] == wanted or value is not None and wanted == _SINGLE:
+        if (value is None and self._types[name] == wanted) or (value is not None and wanted == _SINGLE):
             return name
         key = (name, wanted)
         if key not in self._converted:
             self._converted[key] = self._cast(name, wanted) if value is None else self._constant(name, value)
         return self._converted[key]
 
-    def _constant(self, name: str, value: np.ndarray) -> str:  # type: ignore[type-arg]
+    def _constant(self, name: str, value: Array) -> str:
         largest = float(np.abs(value).max(initial=0))
         if largest > _LARGEST:
             raise ExportError(

@@ -8,7 +8,7 @@ from collections.abc import Container
 import numpy as np
 import onnx
 
-from rvm_trt.export.graph_editor import GraphEditor
+from rvm_trt.export.graph_editor import Array, GraphEditor
 
 
 def average_channels_last(editor: GraphEditor) -> int:
@@ -151,7 +151,7 @@ def _mean(editor: GraphEditor, tensor: str, scope: str) -> str:
     return editor.emit("ReduceMean", [last, editor.integers(1, 2)], scope=scope, keepdims=0)
 
 
-def _pad(array: np.ndarray, axis: int, length: int) -> np.ndarray:  # type: ignore[type-arg]
+def _pad(array: Array, axis: int, length: int) -> Array:
     widths = [(0, length - size if index == axis else 0) for index, size in enumerate(array.shape)]
     return np.pad(array, widths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class GraphInfo:
         checkpoint_refiner: the guided filter that the checkpoint has weights for.
         torch: version of PyTorch that traced it.
         sha256: SHA-256 of the file itself.
+        network_sha256: SHA-256 of the graph without this description: equal for profiles that share a network.
         version: the rvm-trt that exported it.
     """
 
@@ -40,6 +42,7 @@ class GraphInfo:
     checkpoint_refiner: Refiner
     torch: str
     sha256: str
+    network_sha256: str
     version: str
 
 
@@ -67,12 +70,20 @@ def read_graph_info(path: str | os.PathLike[str]) -> GraphInfo:
             checkpoint_refiner=choice(Refiner, notes["rvm_trt.checkpoint_refiner"], subject="refiner"),
             torch=notes["rvm_trt.torch"],
             sha256=sha256_file(path),
+            network_sha256=_network_sha256(model),
             version=notes["rvm_trt.version"],
         )
     except KeyError as error:
         raise _foreign(path, f"an ONNX file without the entry {error}") from None
     except (json.JSONDecodeError, OptionError) as error:
         raise _foreign(path, f"an ONNX file with a damaged description ({error})") from None
+
+
+def _network_sha256(model: onnx.ModelProto) -> str:
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.metadata_props[:]
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _foreign(path: Path, got: str) -> ExportError:

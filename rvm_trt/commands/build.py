@@ -1,7 +1,8 @@
 """Builds the engine of one profile, and everything it needs on the way: weights, ONNX graph, engine.
 
-What is current is left as it is. The engine is a folder with a manifest that names all that it was made
-from; 'rvm-trt matte' and MattingSession load it after checking every hash.
+What is current is left as it is. An engine is a folder with a manifest that names all that it was made from.
+With --backend auto and no GPU, two are built: one for TensorRT for RTX, ahead of time, to be run on another
+machine, and one that runs here. INT8 is calibrated on footage of people (--calibration, else the demo clip).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rvm_trt.commands.profile_arguments import add_profile_arguments, profile_from
-from rvm_trt.options import Precision
+from rvm_trt.options import Backend, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +31,38 @@ HELP = "build an engine for a profile"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to its parser."""
     parser.add_argument("--graph", choices=("core", "full"), default="core", help="default: %(default)s")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: bf16 where the CPU has it")
     parser.add_argument(
-        "--backend", choices=("auto", "cpu"), default="auto", help="default: %(default)s, the CPU"
+        "--precision",
+        choices=[p.value for p in Precision],
+        help="default: fp16 for TensorRT; bf16 for a CPU that has it, else fp32",
+    )
+    parser.add_argument("--backend", choices=[b.value for b in Backend], default=Backend.AUTO.value)
+    parser.add_argument(
+        "--sm",
+        metavar="LIST",
+        help="compute capabilities for tensorrt-rtx, as 75,89,120 (default: Ampere and later)",
     )
     parser.add_argument("--checkpoint", metavar="PATH", help="a checkpoint of your own (default: fetched)")
     parser.add_argument(
+        "--calibration",
+        nargs="+",
+        metavar="CLIP",
+        help="footage for INT8, and for the accuracy of FP16 (default: the demo clip)",
+    )
+    parser.add_argument(
+        "--mad-budget",
+        type=float,
+        default=1.0e-3,
+        metavar="E",
+        help="for INT8: largest mean error of alpha on held-out footage (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="PATH", help="for INT8: write what was chosen as JSON, and a plot"
+    )
+    parser.add_argument(
         "--footage",
         metavar="CLIP",
-        help="measure the precision's accuracy on this video, scaled to the profile, and record it",
+        help="measure a CPU engine's accuracy on this video, scaled to the profile, and record it",
     )
     parser.add_argument(
         "--frames", type=int, default=60, metavar="N", help="of --footage (default: %(default)s)"
@@ -50,29 +74,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where engines are kept (default: build/engines)",
     )
-    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
+    parser.add_argument("--force", action="store_true", help="build even what is current")
+    parser.add_argument("--json", action="store_true", help="print the manifests as JSON")
     add_profile_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Builds and returns 0. Raises `RvmTrtError` where the user can mend it."""
-    from rvm_trt.engines.openvino_library import fastest_precision
-    from rvm_trt.engines.provision import provide_engine
+    from rvm_trt.commands.build_plan import plan_builds
+    from rvm_trt.commands.engine_table import table
+    from rvm_trt.commands.quantisation_report import write_report
 
     profile = profile_from(args)
-    engine = provide_engine(
-        profile,
-        backend=args.backend,
-        precision=Precision(args.precision) if args.precision else fastest_precision(),
-        graph=args.graph,
-        checkpoint=args.checkpoint,
-        engines_dir=args.engines,
-        footage=_footage(args, profile),
-        force=args.footage is not None,  # its figures are asked for, whatever stands there
-        progress=lambda text: print(text, file=sys.stderr),
-    )
-    print(json.dumps(engine.manifest.to_json(), indent=2) if args.json else describe(engine))
+    steps: list[Step] = plan_builds(args)
+    engines = [_build(args, profile, step) for step in steps]
+    if args.report is not None:
+        write_report(engines, args.report)
+    if args.json:
+        documents = [engine.manifest.to_json() for engine in engines]
+        print(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
+    else:
+        print("\n\n".join(table(engine) for engine in engines))
     return 0
+
+
+def _build(args: argparse.Namespace, profile: Profile, step: Step) -> Engine:
+    from rvm_trt.commands.build_plan import search_bar
+    from rvm_trt.engines.provision import provide_engine
+
+    with search_bar() as show:
+        return provide_engine(
+            profile,
+            backend=step.backend,
+            precision=step.precision,
+            graph=args.graph,
+            checkpoint=args.checkpoint,
+            engines_dir=args.engines,
+            options=step.options,
+            calibration=step.calibration,
+            mad_budget=args.mad_budget,
+            footage=_footage(args, profile) if step.backend is Backend.CPU else None,
+            # Figures are asked for, whatever stands there.
+            force=args.force or (args.footage is not None and step.backend is Backend.CPU),
+            progress=lambda text: print(text, file=sys.stderr),
+            search_progress=show,
+        )
 
 
 def _footage(args: argparse.Namespace, profile: Profile) -> Iterator[npt.NDArray[np.uint8]] | None:
@@ -83,25 +129,5 @@ def _footage(args: argparse.Namespace, profile: Profile) -> Iterator[npt.NDArray
     return scaled_frames(args.footage, width=profile.width, height=profile.height, count=args.frames)
 
 
-def describe(engine: Engine) -> str:
-    """Returns a table of what an engine is: one line per fact."""
-    manifest = engine.manifest
-    profile = manifest.profile
-    size_bytes = sum((engine.path / name).stat().st_size for name in manifest.files)
-    inputs = [spec for spec in manifest.tensors if spec.direction == "input"]
-    outputs = [spec for spec in manifest.tensors if spec.direction == "output"]
-    refiner = profile.refiner.value.replace("_", " ") if profile.uses_refiner else "none (ratio 1)"
-    facts = {
-        "engine": str(engine.path),
-        "size": f"{size_bytes / 1e6:.1f} MB",
-        "profile": f"{profile.width}x{profile.height}, ratio {profile.ratio:g}, network {profile.low_width}x"
-        f"{profile.low_height}, {profile.variant.value}, {refiner}",
-        "graph": manifest.graph.value,
-        "precision": manifest.precision.value,
-        "runs on": f"any CPU, with OpenVINO {manifest.backend_version.split('-')[0]}",
-        "inputs": ", ".join(f"{spec.name} {spec.shape}" for spec in inputs),
-        "outputs": ", ".join(f"{spec.name} {spec.shape}" for spec in outputs),
-        "accuracy": ", ".join(f"{name} {value}" for name, value in manifest.accuracy.items())
-        or "not measured (give --footage CLIP)",
-    }
-    return "\n".join(f"{name:<10} {value}" for name, value in facts.items())
+if TYPE_CHECKING:
+    from rvm_trt.commands.build_plan import Step

@@ -35,7 +35,10 @@ from rvm_trt.benchmarks.half_report import (
 from rvm_trt.export.float16 import ISLANDS
 from rvm_trt.export.fusion import fuse
 from rvm_trt.export.parity import compose, frame_tensor
+from rvm_trt.export.weight_cache import Record, Source, WeightCache, file_name
 from rvm_trt.export.weights import find_weights
+from rvm_trt.files import cache_dir, sha256_file
+from rvm_trt.options import Refiner, Variant
 from rvm_trt.profile import Profile
 
 Image = npt.NDArray[np.uint8]
@@ -283,6 +286,18 @@ def test_the_table_shows_every_row(report: dict[str, Any]) -> None:
     assert text.endswith("passed" if report["passed"] else "FAILED")
 
 
+def test_the_table_tells_where_other_weights_are_over_the_limit(report: dict[str, Any]) -> None:
+    other = json.loads(json.dumps(report))
+    rows = {row["islands"]: row for row in other["islands_analysis"][0]["rows"]}
+    for row in rows.values():
+        row["clips"][0]["mad_e3"] = LIMIT_MAD_E3
+    assert "over 0.3e-3" not in table(other)
+    rows["none"]["clips"][0]["mad_e3"] = 1.0
+    assert "over 0.3e-3" not in table(other)
+    rows[PRODUCT]["clips"][0]["mad_e3"] = LIMIT_MAD_E3 + 1e-4
+    assert "over 0.3e-3: shots0" in table(other)
+
+
 def test_the_bar_and_every_product_figure_decide(report: dict[str, Any]) -> None:
     sound = json.loads(json.dumps(report))
     sound["proof"][0]["mad_e3"] = LIMIT_MAD_E3
@@ -321,6 +336,7 @@ def test_the_command_writes_the_report_and_exits_by_the_verdict(
         return {**report, "passed": verdict}
 
     monkeypatch.setattr(half_report, "run_half_report", compared)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)  # this process has other tests to run
     output = tmp_path / "fp16.json"
     words = ["half_report", "/some/where/my.mp4", "--checkpoint", str(fast_checkpoint), "--frames", "20"]
     monkeypatch.setattr("sys.argv", [*words, "--output", str(output)])
@@ -341,3 +357,46 @@ def test_a_mistake_is_one_message(
     monkeypatch.setattr("sys.argv", ["half_report", "my.mp4", "--frames", "0"])
     assert half_report.main() == 1
     assert "--frames: got 0, expected at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_cached_web_weights_bring_the_other_refiner_and_nothing_is_fetched(
+    cached: bool,
+    report: dict[str, Any],
+    checkpoint: Callable[..., Path],
+    fast_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if cached:
+        cache = WeightCache(cache_dir() / "weights")
+        cache.folder.mkdir(parents=True)
+        name = file_name(Variant.MOBILENETV3, Source.WEB)
+        cache.path(name).write_bytes(fast_checkpoint.read_bytes())
+        cache.put_record(
+            name,
+            Record(
+                origin="a test",
+                licence="none",
+                sha256=sha256_file(fast_checkpoint),
+                date="2026-01-01T00:00:00+00:00",
+                variant=Variant.MOBILENETV3,
+                refiner=Refiner.FAST,
+                converted_from={},
+            ),
+        )
+    asked: list[HalfOptions] = []
+
+    def compared(options: HalfOptions, **_: object) -> dict[str, Any]:
+        asked.append(options)
+        return report
+
+    monkeypatch.setattr(half_report, "run_half_report", compared)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    words = ["half_report", "my.mp4", "--checkpoint", str(checkpoint())]
+    monkeypatch.setattr("sys.argv", [*words, "--output", str(tmp_path / "fp16.json")])
+    half_report.main()
+    (options,) = asked
+    refiners = [weights.refiner for weights in options.weights]
+    assert refiners == [Refiner.DEEP, Refiner.FAST][: 1 + cached]

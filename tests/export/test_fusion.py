@@ -203,9 +203,21 @@ def test_a_projection_that_is_kept_has_constant_weights(
     assert fuse(model, keep={node.name for node in kept})["gates"] == 6
     after = {node.name: node for node in model.graph.node}
     assert [after[node.name] for node in kept] == kept
-    assert not {node.name for node in projections} - {node.name for node in kept} & set(after)
+    gone = {node.name for node in projections} - {node.name for node in kept}
+    assert not gone & set(after)
     errors = worst(run(model, ODD, "core"), plain(ODD, "core"))
     assert max(errors.values()) <= LIMIT, errors
+
+
+@pytest.mark.parametrize("layer", ["ih.0", "hh.0"])
+def test_a_gru_with_a_convolution_that_is_kept_stays_as_it_is(layer: str, load: Load) -> None:
+    model, plain = load(ODD, "core"), load(ODD, "core")
+    assert fuse(model, keep={f"decoder.decode2.gru.{layer}/Conv"})["gru"] == 3
+    after, before = (
+        {node.name: node for node in graph.node if node.name.startswith("decoder.decode2.gru")}
+        for graph in (model.graph, plain.graph)
+    )
+    assert after == before
 
 
 def test_a_batch_keeps_its_gates(load: Load) -> None:

@@ -188,3 +188,11 @@ def test_a_graph_in_a_circle_is_refused(model: onnx.ModelProto) -> None:
     named(editor, "first.0/Conv").input[0] = "r"
     with pytest.raises(ValueError, match=r"first\.0/Conv"):
         editor.finish()
+
+
+def test_a_node_that_is_no_onnx_is_refused(model: onnx.ModelProto) -> None:
+    editor = GraphEditor(model)
+    editor.remove([editor.named("join/Add")])
+    editor.emit("Add", ["c", "d"], scope="join", output="y", strength=2)
+    with pytest.raises(onnx.checker.ValidationError, match="strength"):
+        editor.finish()

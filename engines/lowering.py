@@ -1,0 +1,35 @@
+"""From an exported graph to the one that TensorRT gets: fewer kernels, chosen precision, strongly typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+
+from rvm_trt.engines.quantise import InputRange, quantise
+from rvm_trt.export.float16 import lower_to_half
+from rvm_trt.export.fusion import fuse
+from rvm_trt.options import Precision
+
+
+def lower(
+    model: onnx.ModelProto, precision: Precision, ranges: Mapping[str, InputRange] | None = None
+) -> onnx.ModelProto:
+    """Returns the graph to build: fused, quantised where ``ranges`` says so, and in half but for the FP32 islands.
+
+    Args:
+        model: a core or full graph as exported; it stays as it is.
+        precision: ``fp32``, ``fp16`` or ``int8`` (with FP16 around it).
+        ranges: for ``int8``, the convolutions to quantise.
+    """
+    lowered = onnx.ModelProto()
+    lowered.CopyFrom(model)
+    fuse(lowered, keep=tuple(ranges or ()))
+    if ranges:
+        quantise(lowered, ranges)
+    if precision is not Precision.FP32:
+        lower_to_half(lowered)
+    for entry in lowered.metadata_props:
+        if entry.key == "rvm_trt.precision":
+            entry.value = precision.value
+    return lowered

@@ -1,0 +1,119 @@
+"""A quantisation recipe: which convolutions run in INT8, over which ranges, and the measurements behind the choice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rvm_trt.engines.quantise import InputRange
+from rvm_trt.errors import EngineError
+from rvm_trt.files import atomic_file
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One convolution of the network.
+
+    Attributes:
+        name: its name in the graph.
+        macs: multiply-accumulates for a frame.
+        mad_alone: alpha's mean absolute difference with only this one in INT8; None where it is no candidate.
+        dtssd_alone: the same for alpha's frame-to-frame changes (root mean square).
+        int8: whether it runs in INT8.
+        reason: why, in words.
+    """
+
+    name: str
+    macs: int
+    mad_alone: float | None
+    dtssd_alone: float | None
+    int8: bool
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to quantise, and what it costs in accuracy.
+
+    Attributes:
+        ranges: the chosen convolutions and the ranges of their inputs.
+        layers: every convolution of the network, in its order.
+        held_out: difference of alpha from FP32 on the held-out footage, executed in INT8 on the CPU.
+        mad_budget: what the search was asked to stay within.
+        footage: clips and how they were divided.
+        key: what the recipe depends on; another key means another recipe.
+    """
+
+    ranges: Mapping[str, InputRange]
+    layers: tuple[Layer, ...]
+    held_out: Mapping[str, Any]
+    mad_budget: float
+    footage: Mapping[str, Any]
+    key: Mapping[str, Any]
+
+    @property
+    def share(self) -> float:
+        """Part of the network's multiply-accumulates that run in INT8, 0..1."""
+        total = sum(layer.macs for layer in self.layers)
+        return sum(layer.macs for layer in self.layers if layer.int8) / total
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "key": dict(self.key),
+            "mad_budget": self.mad_budget,
+            "int8_share_of_macs": round(self.share, 4),
+            "held_out": dict(self.held_out),
+            "footage": dict(self.footage),
+            "layers": [asdict(layer) for layer in self.layers],
+            "ranges": {name: asdict(given) for name, given in self.ranges.items()},
+        }
+
+    def write(self, path: Path) -> None:
+        """Writes the recipe as JSON, whole or not at all."""
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Returns the recipe in a file.
+
+    Raises:
+        EngineError: it is unreadable, damaged, or of another version.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}")
+        return Recipe(
+            ranges={
+                name: InputRange(
+                    largest=float(entry["largest"]),
+                    scales=_numbers(entry["scales"]),
+                    means=_numbers(entry["means"]),
+                )
+                for name, entry in data["ranges"].items()
+            },
+            layers=tuple(Layer(**entry) for entry in data["layers"]),
+            held_out=dict(data["held_out"]),
+            mad_budget=float(data["mad_budget"]),
+            footage=dict(data["footage"]),
+            key=dict(data["key"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EngineError(
+            str(path),
+            got=f"no readable recipe ({error})",
+            expected="a recipe written by rvm-trt",
+            todo="Delete the file and build again.",
+        ) from None
+
+
+def _numbers(values: list[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)
