@@ -10,15 +10,21 @@ PRECISION ?=
 BACKEND ?= auto
 GRAPH ?= core
 CHECKPOINT ?=
+SM ?=
+CALIBRATION ?=
+REPORT ?=
 
-.PHONY: help setup demo test test-gpu engine bench picture parity lint types format clean
+.PHONY: help setup demo test test-gpu engine engines bench half picture parity lint types format clean
 
 help:
 	@echo "make demo      set up, then matte a clip of a person: see build/demo/"
 	@echo "make test      set up, then run the tests"
-	@echo "make engine    build an engine: RES=hd|4k|… [PRECISION=fp32|bf16] [GRAPH=core|full] [CHECKPOINT=path]"
+	@echo "make engine    build engines: RES=hd|4k|… [PRECISION=fp16|int8|fp32|bf16] [BACKEND=auto|tensorrt|tensorrt-rtx|cpu]"
+	@echo "               [GRAPH=core|full] [SM=89,120] [CHECKPOINT=path] [CALIBRATION=clips] [REPORT=path]"
+	@echo "make engines   HD and 4K, in FP16 and INT8"
 	@echo "make bench     measure HD and 4K beside PyTorch"
 	@echo "make parity    compare the exported graphs with PyTorch: CLIP=path CHECKPOINT=path"
+	@echo "make half      prove FP16 on real frames: CLIPS='paths' CHECKPOINT=path"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
 	@echo "make lint types format clean"
 
@@ -28,7 +34,7 @@ $(READY): setup.cfg constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[export,cpu,video,bench,dev]"
+		--constraint constraints.txt --editable ".[export,cpu,video,rtx,bench,dev]"
 	@touch $(READY)
 
 demo: $(READY)
@@ -40,15 +46,26 @@ test: $(READY)
 test-gpu: $(READY)
 	@RVM_TRT_REQUIRE_GPU=1 $(BIN)/pytest -m gpu
 
+BUILD = $(BIN)/rvm-trt build --graph "$(GRAPH)" --backend "$(BACKEND)" \
+	$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(SM),--sm "$(SM)") \
+	$(if $(CALIBRATION),--calibration $(CALIBRATION))
+
 engine: $(READY)
-	@$(BIN)/rvm-trt build --profile "$(RES)" --graph "$(GRAPH)" --backend "$(BACKEND)" \
-		$(if $(PRECISION),--precision "$(PRECISION)") $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+	@$(BUILD) --profile "$(RES)" $(if $(PRECISION),--precision "$(PRECISION)") $(if $(REPORT),--report "$(REPORT)")
+
+engines: $(READY)
+	@for precision in fp16 int8; do for res in hd 4k; do \
+		$(BUILD) --profile $$res --precision $$precision && echo || exit 1; \
+	done; done
 
 bench: $(READY)
 	@$(BIN)/rvm-trt bench $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 
 parity: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.parity_report "$(CLIP)" --checkpoint "$(CHECKPOINT)"
+
+half: $(READY)
+	@$(BIN)/python -m rvm_trt.benchmarks.half_report $(CLIPS) $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 
 picture: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.picture

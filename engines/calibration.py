@@ -19,11 +19,9 @@ from rvm_trt.profile import Profile
 
 Array = npt.NDArray[np.float32]
 _THIN = 16
-_ALLOWED = ("backbone.", "decoder.")
-# The layers that FP16 keeps in FP32 (rvm_trt.export.float16) are no candidates for INT8.
-_NEVER = tuple(f"backbone.features.{row}." for row in range(4))
-# Their inputs join channels of very different ranges, and the kernel that joins them can scale them on the way.
-_EQUALISED = "decoder."
+# The encoder stays in FP16: its projections lost the person on some footage, and each of its layers costs TensorRT-RTX
+# kernels that quantise (149 against 113 for the HD core with 18 % more of its work in INT8; benchmarks/LOG.md).
+_ALLOWED = "decoder."
 # A channel that was nearly dead on the footage is not scaled up without limit: on other footage it may wake.
 _FLOOR = 1 / 32
 
@@ -31,17 +29,14 @@ _FLOOR = 1 / 32
 def quantisable(model: onnx.ModelProto) -> dict[str, str]:
     """Returns the convolutions that may be quantised: name → name of the input tensor.
 
-    Dense convolutions of the encoder from 1/8 of the size on and of the decoder, with at least 16 channels in and
-    out: depthwise and thin ones gain nothing in INT8, and squeeze-and-excitation layers see one pixel.
+    The decoder's dense convolutions with at least 16 channels in and out, the GRUs' among them: states and gates stay
+    in floating point, what is quantised is what the convolutions read.
     """
     editor = GraphEditor(model)
     found = {}
     for node in editor.find("Conv"):
         weight = editor.constants.get(node.input[1])
-        if weight is None or not node.name.startswith(_ALLOWED) or node.name.startswith(_NEVER):
-            continue
-        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-        if groups == 1 and min(weight.shape[:2]) >= _THIN and editor.shape(node.input[0])[2:] != (1, 1):
+        if weight is not None and node.name.startswith(_ALLOWED) and min(weight.shape[:2]) >= _THIN:
             found[node.name] = node.input[0]
     return found
 
@@ -56,9 +51,9 @@ def calibrate(
     """Returns the range of each quantisable convolution's input.
 
     The network runs in FP32 over each sequence from zero states, so that the decoder sees what its GRUs remember.
-    Ranges are the largest values seen: clipping the encoder's rare large values lost the person altogether
-    (benchmarks/LOG.md). The inputs of the decoder's convolutions are equalised by channel (Xiao et al., SmoothQuant,
-    strength 1/2). The same footage always gives the same ranges.
+    Ranges are the largest values seen: clipping lost more than finer steps gained (benchmarks/LOG.md). Inputs join
+    channels of very different ranges, and the kernel that joins them can scale them on the way: they are equalised by
+    channel (Xiao et al., SmoothQuant, strength 1/2). The same footage always gives the same ranges.
 
     Args:
         model: an FP32 core graph as exported.
@@ -74,13 +69,10 @@ def calibrate(
     for name, tensor in inputs.items():
         node = weights.named(name)
         assert node is not None
-        equalised = name.startswith(_EQUALISED)
-        largest = seen.largest[tensor]
-        scales = _equalise(largest, weights.constants[node.input[1]]) if equalised else None
-        scaled = largest if scales is None else largest / scales
+        scales = _equalise(seen.largest[tensor], weights.constants[node.input[1]])
         ranges[name] = InputRange(
-            largest=float(scaled.max()) or 1.0,
-            scales=None if scales is None else tuple(scales.tolist()),
+            largest=float((seen.largest[tensor] / scales).max()) or 1.0,
+            scales=tuple(scales.tolist()),
             means=tuple((seen.sums[tensor] / seen.frames).tolist()),
         )
     return ranges

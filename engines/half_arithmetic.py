@@ -62,7 +62,7 @@ def _emulated(node: onnx.NodeProto, halves: set[str], renamed: dict[str, str]) -
     if node.op_type == "Cast":
         if node.output[0] in halves:
             return _rounding(copy.input[0], copy.output[0])
-        return [helper.make_node("Identity", [copy.input[0]], [copy.output[0]], name=node.name)]
+        return [copy]  # to FP32, which the tensor is in already, or to integers
     if node.op_type in _EXACT:
         return [copy]
     after = []

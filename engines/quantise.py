@@ -39,7 +39,7 @@ def quantise(model: onnx.ModelProto, ranges: Mapping[str, InputRange]) -> None:
     """Quantises convolutions of an FP32 graph in place.
 
     The input of each gets a per-tensor pair, its weights become int8 with a scale per output channel; biases and sums
-    stay in floating point. Scales are symmetric (zero point 0, levels −127..127, as TensorRT has them) and numbers
+    stay in floating point. Scales are symmetric (zero point 0, weights use −127..127, as TensorRT has them) and numbers
     that float16 holds, so that FP16 and FP32 networks quantise alike.
 
     Args:
@@ -88,7 +88,8 @@ def scale_of(largest: float) -> np.float16:
 def _convolution(editor: GraphEditor, name: str, given: InputRange) -> onnx.NodeProto:
     node = editor.named(name)
     weight = None if node is None or node.op_type != "Conv" else editor.constants.get(node.input[1])
-    if node is None or weight is None or (given.scales is not None and len(given.scales) != weight.shape[1]):
+    lengths = {len(values) for values in (given.scales, given.means) if values is not None}
+    if node is None or weight is None or not lengths <= {weight.shape[1]}:
         raise EngineError(
             name,
             got="no convolution with constant weights and that many input channels",

@@ -109,7 +109,7 @@ def _cost(error: AlphaDifference) -> float:
 def _layer(name: str, macs: int, alone: AlphaDifference | None, chosen: bool) -> Layer:
     reason = "within the budget" if chosen else "over the budget with the others"
     if alone is None:
-        reason = "no candidate: depthwise, thin, one pixel, or kept in FP32 or FP16 by rule"
+        reason = "no candidate: in the encoder, LR-ASPP or the guided filter"
     return Layer(
         name=name,
         macs=macs,

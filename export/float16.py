@@ -17,13 +17,14 @@ from rvm_trt.export.graph_editor import Array, GraphEditor
 ISLANDS: Mapping[str, str] = {
     # box(xy) − box(x)·box(y) cancels; so does what makes its input, the projection to residual and alpha.
     "guided-filter statistics": r"(refiner|refiner\.box_filter|project_mat\.conv)/.*|ReduceMean|Concat",
-    # Up to 1/4 of the size: where the network cannot decide whether something is a person, rounding here tips it.
+    # MobileNetV3's, up to 1/4 of the size: where the network cannot decide whether something is a person, rounding
+    # here tips it.
     "first layers": r"backbone(/|\.features\.[0-3](\.|/)).*",
 }
 _SINGLE, _HALF = "single", "half"
 _ONNX_TYPES = {_SINGLE: TensorProto.FLOAT, _HALF: TensorProto.FLOAT16}
 _LARGEST = float(np.finfo(np.float16).max)
-# Inputs that stay as they are whatever the precision: region and scales of a resize, and quantisation's scales.
+# Inputs that stay as they are whatever the precision: region, scales and sizes of a resize.
 _FIXED_INPUTS = {"Resize": (1, 2, 3)}
 
 
@@ -42,6 +43,7 @@ def lower_to_half(model: onnx.ModelProto, *, islands: Mapping[str, str] = ISLAND
     pattern = re.compile("|".join(f"(?:{nodes})" for nodes in islands.values()) or r"(?!)")
     editor = GraphEditor(model)
     _Lowering(editor, model.graph, pattern).run()
+    # Not before all went well: on an error the model stays as it was.
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
     editor.finish()
@@ -75,6 +77,8 @@ class _Lowering:
         value = self._editor.constants.get(name)
         if value is not None and value.dtype != np.float32:
             return name
+        if name in self._outputs and wanted == _HALF:
+            return name  # an output is in half: `_return_half` casts it once for all
         if (value is None and self._types[name] == wanted) or (value is not None and wanted == _SINGLE):
             return name
         key = (name, wanted)
@@ -106,6 +110,8 @@ class _Lowering:
             inner = f"{name}.{_SINGLE}"
             node.output[index] = inner
             for reader in self._editor.consumers(name):
+                if self._wanted(reader) == _HALF:
+                    continue
                 inputs = [inner if read == name else read for read in reader.input]
                 del reader.input[:]
                 reader.input.extend(inputs)

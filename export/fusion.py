@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 
 import onnx
 
+from rvm_trt.errors import OptionError
 from rvm_trt.export import fusion_decoder, fusion_encoder
 from rvm_trt.export.graph_editor import GraphEditor
 
-STEPS = ("averages", "gates", "aspp", "gru", "pyramid", "guided-filter")
+STEPS = ("gates", "aspp", "averages", "gru", "pyramid", "guided-filter")
 
 
 def fuse(
@@ -21,13 +22,23 @@ def fuse(
     What each step saves is in benchmarks/LOG.md.
 
     Args:
-        model: a core or full graph.
+        model: a core or full graph, not yet fused.
         keep: names of convolutions that must stay as they are, with constant weights: those to be quantised.
         steps: names of the steps to take, of `STEPS`.
 
     Returns:
         Step → number of places rewritten.
+
+    Raises:
+        OptionError: there is no such step.
     """
+    if unknown := sorted(set(steps) - set(STEPS)):
+        raise OptionError(
+            "steps",
+            got=", ".join(map(repr, unknown)),
+            expected=f"some of {', '.join(STEPS)}",
+            todo="Name one of these.",
+        )
     rewrites: Mapping[str, Callable[[GraphEditor], int]] = {
         "gates": lambda editor: fusion_encoder.gate_weights(editor, keep=keep),
         "aspp": fusion_encoder.join_aspp,

@@ -24,7 +24,7 @@ class GraphEditor:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._model = model
         self._graph = model.graph
-        self.nodes: list[onnx.NodeProto] = list(self._graph.node)
+        self.nodes: list[onnx.NodeProto] = [_copy(node) for node in self._graph.node]
         self.constants: dict[str, Array] = {t.name: numpy_helper.to_array(t) for t in self._graph.initializer}
         self._shapes = _shapes(model)
         self._taken = {node.name for node in self.nodes}
@@ -106,6 +106,8 @@ class GraphEditor:
             waiting = []
             for node in left:
                 if known.issuperset(node.input):
+                    if twice := known & set(filter(None, node.output)):
+                        raise ValueError(f"given twice: {sorted(twice)}")
                     ordered.append(node)
                     known.update(node.output)
                 else:
@@ -121,7 +123,7 @@ class GraphEditor:
         for node in reversed(ordered):
             if needed.intersection(node.output):
                 kept.append(node)
-                needed.update(node.input)
+                needed.update(filter(None, node.input))
         return kept[::-1]
 
     def _unique(self, name: str) -> str:
@@ -131,6 +133,12 @@ class GraphEditor:
             candidate = f"{name}_{number}"
         self._taken.add(candidate)
         return candidate
+
+
+def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    return copy
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,18 @@ import pytest
 
 from rvm_trt.profile import Profile
 
+if TYPE_CHECKING:
+    from rvm_trt.engines.footage import CalibrationFootage
+    from rvm_trt.engines.recipe import Recipe
+
 Image = npt.NDArray[np.uint8]
+# The candidates of the INT8 searches in tests: an encoder layer, and three kinds of the decoder's.
+CANDIDATES = (
+    "backbone.features.4.block.0.1/Conv",
+    "decoder.decode3.conv.1/Conv",
+    "decoder.decode3.gru.ih.0/Conv",
+    "decoder.decode0.conv.4/Conv",
+)
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -166,6 +178,72 @@ def built(tmp_path_factory: pytest.TempPathFactory, exported: Callable[..., Path
         return once(profile, graph, precision, weights)
 
     return make
+
+
+@pytest.fixture
+def cached_exports(exported: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets whatever exports a graph copy the session's instead (an export takes five seconds)."""
+
+    def copy(source: Any, profile: Profile, path: Path, *, graph: Any = "core") -> Path:
+        made = exported(profile, getattr(graph, "value", graph), getattr(source, "path", source))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(made, path))
+
+    monkeypatch.setattr("rvm_trt.export.onnx_graph.export_onnx", copy)
+
+
+class Searched(NamedTuple):
+    """An INT8 search that has been run: its core graph, its result, and the folder that keeps it."""
+
+    graph: Path
+    recipe: Recipe
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def calibration(moving_frames: Callable[..., list[Image]]) -> CalibrationFootage:
+    """One clip of 16 moving pictures, at whatever size is asked for."""
+    from rvm_trt.engines.footage import CalibrationFootage
+
+    return CalibrationFootage(
+        words={"clips": ["moving"]}, read=lambda width, height: [moving_frames(width, height, 16)]
+    )
+
+
+@pytest.fixture(scope="session")
+def few_candidates() -> Callable[[pytest.MonkeyPatch], None]:
+    """``few_candidates(patch)`` limits INT8 searches to four layers, of which each takes half a second."""
+
+    def limit(patch: pytest.MonkeyPatch) -> None:
+        from rvm_trt.engines import calibration
+
+        every = calibration.quantisable
+        patch.setattr(
+            calibration,
+            "quantisable",
+            lambda model: {name: value for name, value in every(model).items() if name in CANDIDATES},
+        )
+
+    return limit
+
+
+@pytest.fixture(scope="session")
+def searched(
+    tmp_path_factory: pytest.TempPathFactory,
+    exported: Callable[..., Path],
+    calibration: CalibrationFootage,
+    few_candidates: Callable[[pytest.MonkeyPatch], None],
+) -> Searched:
+    """The search over four layers of the network of 161x97 at ratio 0.6, run once. Tests must not alter its folder."""
+    from rvm_trt.engines.recipe_cache import recipe_for
+    from rvm_trt.export.graph_info import read_graph_info
+
+    graph = exported(Profile(width=161, height=97, ratio=0.6))
+    folder = tmp_path_factory.mktemp("searched") / "recipes"
+    with pytest.MonkeyPatch.context() as patch:
+        few_candidates(patch)
+        recipe = recipe_for(read_graph_info(graph), calibration, mad_budget=1e-3, folder=folder)
+    return Searched(graph, recipe, folder)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def _sizes(engine: Engine) -> str:
 
 def _precision(engine: Engine) -> str:
     if engine.manifest.precision is not Precision.INT8:
-        return engine.manifest.precision.value
+        return str(engine.manifest.precision.value)
     from rvm_trt.engines.recipe import read_recipe
 
     recipe = read_recipe(engine.file("recipe.json"))

@@ -16,17 +16,20 @@ import torch
 from onnx import TensorProto, helper
 
 from rvm_trt.benchmarks import half_report
-from rvm_trt.benchmarks.half_report import (
-    CANDIDATES,
-    LIMIT_MAD_E3,
-    PRODUCT,
+from rvm_trt.benchmarks.half_accuracy import (
     AlphaNetwork,
-    HalfOptions,
+    HalfError,
     back_and_forth,
     clip_frames,
     compare_networks,
     half_graph,
     hostile_frames,
+)
+from rvm_trt.benchmarks.half_report import (
+    CANDIDATES,
+    LIMIT_MAD_E3,
+    PRODUCT,
+    HalfOptions,
     island_choices,
     passed,
     run_half_report,
@@ -86,7 +89,7 @@ def frames(moving_frames: Callable[..., list[Image]]) -> list[Image]:
     return moving_frames(64, 48, 20)
 
 
-def error_of(candidate: onnx.ModelProto, frames: list[Image]) -> half_report.HalfError:
+def error_of(candidate: onnx.ModelProto, frames: list[Image]) -> HalfError:
     networks = {"candidate": AlphaNetwork(candidate)}
     return compare_networks(AlphaNetwork(small_graph()), networks, frames, SMALL)["candidate"]
 
