@@ -31,7 +31,7 @@ def build_engine(
     onnx: str | os.PathLike[str],
     *,
     backend: str | Backend = Backend.AUTO,
-    precision: str | Precision = Precision.FP32,
+    precision: str | Precision | None = None,
     engines: str | os.PathLike[str] = ENGINES,
     options: TensorRtOptions | None = None,
     calibration: CalibrationFootage | None = None,
@@ -48,11 +48,12 @@ def build_engine(
     returned and nothing is built. A core engine of another profile with the same network shares its files.
 
     Args:
-        onnx: an FP32 graph written by `export_onnx`.
+        onnx: a graph written by `export_onnx`; one in FP16 gives FP16 engines for TensorRT and nothing else.
         backend: ``cpu`` (OpenVINO), ``tensorrt-rtx`` (TensorRT for RTX, built ahead of time, no GPU needed),
             ``tensorrt`` (needs the GPU), or ``auto``: what this version runs on this machine, which is ``cpu``.
-        precision: ``fp32``; ``bf16`` (cpu; inputs and outputs stay float32); ``fp16`` (TensorRT; inputs and outputs
-            float16); ``int8`` (quantised where `calibration` shows that it serves; bfloat16 or FP16 around it).
+        precision: the graph's own if None; ``fp32``; ``bf16`` (cpu; inputs and outputs stay float32); ``fp16``
+            (TensorRT; inputs and outputs float16); ``int8`` (quantised where `calibration` shows that it serves; FP32
+            around it on the CPU, FP16 in TensorRT).
         engines: folder that holds the engines' folders. Recipes of INT8 searches are kept in ``recipes`` beside it.
         options: how to build with TensorRT.
         calibration: footage for INT8. For FP16 the accuracy is measured on its held-out part.
@@ -77,10 +78,12 @@ def build_engine(
 
     info = read_graph_info(onnx)
     options = options or TensorRtOptions()
+    chosen = info.precision if precision is None else choice(Precision, precision, subject="precision")
+    _check_source(info, chosen, backend)
     wanted = describe(
         info.profile,
         info.graph,
-        choice(Precision, precision, subject="precision"),
+        chosen,
         backend,
         checkpoint_sha256=info.checkpoint_sha256,
         checkpoint_refiner=info.checkpoint_refiner,
@@ -117,6 +120,16 @@ def build_engine(
             info, wanted, target, options=options, recipe=recipe, held_out=held_out, progress=progress
         ),
     )
+
+
+def _check_source(info: GraphInfo, precision: Precision, backend: Backend) -> None:
+    if info.precision is not Precision.FP32 and (precision is not info.precision or backend is Backend.CPU):
+        raise OptionError(
+            str(info.path),
+            got=f"a graph in {info.precision.value}",
+            expected=f"one in fp32, for {precision.value} with the {backend.value} backend",
+            todo="Export it with precision='fp32'.",
+        )
 
 
 def _recipe(

@@ -9,7 +9,7 @@ import rvm_trt
 from rvm_trt.contract import tensors
 from rvm_trt.digest import source_digest
 from rvm_trt.engines.manifest import Manifest
-from rvm_trt.engines.openvino_library import check_precision, fastest_precision, import_openvino
+from rvm_trt.engines.openvino_library import check_precision, import_openvino
 from rvm_trt.engines.tensorrt_library import load_library
 from rvm_trt.engines.tensorrt_options import TensorRtOptions
 from rvm_trt.errors import OptionError
@@ -60,8 +60,6 @@ def describe(
     if backend is Backend.CPU:
         check_precision(precision)
         version, targets, dtype = str(import_openvino().__version__), ("cpu",), "float32"
-        if precision is Precision.INT8:
-            made["around_int8"] = fastest_precision().value
     else:
         _check_tensorrt_precision(precision, backend)
         library = load_library(backend)

@@ -12,7 +12,7 @@ import onnx
 
 from rvm_trt.engines.alpha import AlphaRunner, difference
 from rvm_trt.engines.bfloat16 import guard_quantisers, lower_to_bfloat16
-from rvm_trt.engines.openvino_library import fastest_precision, import_openvino
+from rvm_trt.engines.openvino_library import import_openvino
 from rvm_trt.engines.quantise import quantise
 from rvm_trt.engines.recipe import Recipe
 from rvm_trt.errors import EngineError, OptionError
@@ -31,8 +31,9 @@ def write_openvino(
 ) -> Mapping[str, Any]:
     """Writes ``engine.xml`` and ``engine.bin`` into a folder and returns the accuracy measured on the footage.
 
-    INT8 engines compute in bfloat16 around the quantised convolutions where this CPU has it, else in FP32, and carry
-    their recipe; without footage their accuracy is the recipe's on its held-out footage.
+    INT8 engines compute in FP32 around the quantised convolutions, as their recipe was measured (bfloat16 in the encoder
+    can cost ten times the whole budget: benchmarks/LOG.md), and carry the recipe; without footage their accuracy is the
+    recipe's on its held-out footage.
 
     Raises:
         EngineError: OpenVINO refuses the graph.
@@ -45,7 +46,7 @@ def write_openvino(
         _fold(model)
         if recipe is not None:
             guard_quantisers(model)
-        if precision is Precision.BF16 or (recipe is not None and fastest_precision() is Precision.BF16):
+        if precision is Precision.BF16:
             lower_to_bfloat16(model)
             _fold(model)
         _name(model, info)

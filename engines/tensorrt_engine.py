@@ -59,8 +59,10 @@ def write_tensorrt(
     """
     tell = progress or _silent
     model = onnx.load_model(info.path)
-    tell(f"Rewriting the graph: {manifest.precision.value}")
-    lowered = lower(model, manifest.precision, None if recipe is None else recipe.ranges)
+    lowered = model
+    if info.precision is Precision.FP32:
+        tell(f"Rewriting the graph: {manifest.precision.value}")
+        lowered = lower(model, manifest.precision, None if recipe is None else recipe.ranges)
     network = folder / NETWORK
     onnx.save_model(lowered, network)
     for name, part in plans(options, manifest.backend).items():

@@ -22,6 +22,8 @@ from rvm_trt.digest import source_digest
 from rvm_trt.errors import ExportError, OptionError
 from rvm_trt.export.checkpoint import Checkpoint, load_checkpoint
 from rvm_trt.export.cleanup import clean
+from rvm_trt.export.float16 import lower_to_half
+from rvm_trt.export.fusion import fuse
 from rvm_trt.export.model import MattingNetwork
 from rvm_trt.files import atomic_file
 from rvm_trt.options import Graph, Precision, Refiner, choice
@@ -40,15 +42,17 @@ def export_onnx(
 ) -> Path:
     """Writes one graph of the network as ONNX and returns its path.
 
-    The tensors are those of `rvm_trt.contract.tensors`: float32, static, with full-size zero states to start from.
-    A checkpoint without a deep guided filter gives a graph with the fast one (see `resolve_profile`).
+    The tensors are those of `rvm_trt.contract.tensors`: float32 (float16 in ``fp16``), static, with full-size zero
+    states to start from. A checkpoint without a deep guided filter gives a graph with the fast one (see
+    `resolve_profile`).
 
     Args:
         checkpoint: a checkpoint file in the official format, or one that is already loaded.
         profile: frame size, ratio, refiner, variant and batch.
         path: the ``.onnx`` file to write; it appears whole or not at all.
         graph: ``core`` (low resolution, ``A`` and ``b``) or ``full`` (``fgr`` and ``pha``).
-        precision: ``fp32``. Other precisions are chosen when the engine is built.
+        precision: ``fp32``, from which every engine can be built, or ``fp16``: half inputs, outputs, weights and
+            activations with FP32 islands, and fewer kernels, as TensorRT engines are built from it.
 
     Raises:
         CheckpointError: the checkpoint is unreadable or does not fit the profile's variant.
@@ -56,11 +60,12 @@ def export_onnx(
         ExportError: the exported graph breaks a promise made here.
     """
     graph = choice(Graph, graph, subject="graph")
-    if choice(Precision, precision, subject="precision") is not Precision.FP32:
+    precision = choice(Precision, precision, subject="precision")
+    if precision not in (Precision.FP32, Precision.FP16):
         raise OptionError(
             "precision",
-            got=repr(str(getattr(precision, "value", precision))),
-            expected="'fp32' at export",
+            got=repr(precision.value),
+            expected="'fp32' or 'fp16' at export",
             todo="Export in fp32 and give the precision to build_engine.",
         )
     loaded = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
@@ -69,6 +74,10 @@ def export_onnx(
     clean(model)
     _describe(model, profile, graph, loaded)
     _check(model, profile, graph)
+    if precision is Precision.FP16:
+        fuse(model)
+        lower_to_half(model)
+        onnx.helper.set_model_props(model, {**_notes(model), "rvm_trt.precision": precision.value})
     with atomic_file(path) as temporary:
         onnx.save_model(model, temporary)
     return Path(path)
@@ -182,6 +191,10 @@ def _describe(model: onnx.ModelProto, profile: Profile, graph: Graph, checkpoint
             "rvm_trt.source": source_digest("rvm_trt", "rvm_trt.export"),
         },
     )
+
+
+def _notes(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _check(model: onnx.ModelProto, profile: Profile, graph: Graph) -> None:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from rvm_trt.engines.recipe import Recipe
 
 Image = npt.NDArray[np.uint8]
-# The candidates of the INT8 searches in tests: an encoder layer, and three kinds of the decoder's.
+# The candidates of the INT8 searches in tests: joined inputs, gates of GRUs, and the last layer.
 CANDIDATES = (
-    "backbone.features.4.block.0.1/Conv",
+    "decoder.decode4.gru.hh.0/Conv",
     "decoder.decode3.conv.1/Conv",
     "decoder.decode3.gru.ih.0/Conv",
     "decoder.decode0.conv.4/Conv",

@@ -130,6 +130,8 @@ def test_build_makes_an_engine_and_prints_its_manifest(
         str(checkpoint()),
         "--precision",
         "fp32",
+        "--backend",
+        "cpu",
     ]
     assert main(["build", *arguments, "--engines", str(tmp_path / "engines"), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to its parser."""
     parser.add_argument("-o", "--output", metavar="PATH", help="default: build/onnx/<profile>-<graph>.onnx")
     parser.add_argument("--graph", choices=("core", "full"), default="core", help="default: %(default)s")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16"),
+        default="fp32",
+        help="fp16: half but for FP32 islands, and fewer kernels, for TensorRT (default: %(default)s)",
+    )
     parser.add_argument("--checkpoint", metavar="PATH", help="a checkpoint of your own (default: fetched)")
     parser.add_argument(
         "--verify",
@@ -45,6 +51,13 @@ def run(args: argparse.Namespace) -> int:
     profile = profile_from(args)
     if args.frames < 1:
         raise OptionError("--frames", got=str(args.frames), expected="at least 1", todo="Give more frames.")
+    if args.verify and args.precision != "fp32":
+        raise OptionError(
+            "--verify",
+            got=f"with --precision {args.precision}",
+            expected="--verify of an fp32 graph",
+            todo="For fp16 use 'make half', which emulates half arithmetic.",
+        )
     weights = _weights(args)
     from rvm_trt.export.checkpoint import load_checkpoint
     from rvm_trt.export.onnx_graph import export_onnx, resolve_profile
@@ -53,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"note: {weights.note}", file=sys.stderr)
     loaded = load_checkpoint(weights.path)
     profile = resolve_profile(profile, loaded)
-    path = Path(args.output or Path("build/onnx") / f"{profile.name}-{args.graph}.onnx")
-    export_onnx(loaded, profile, path, graph=args.graph)
+    suffix = "" if args.precision == "fp32" else f"-{args.precision}"
+    path = Path(args.output or Path("build/onnx") / f"{profile.name}-{args.graph}{suffix}.onnx")
+    export_onnx(loaded, profile, path, graph=args.graph, precision=args.precision)
     facts: dict[str, Any] = {
         "path": str(path),
         "graph": args.graph,

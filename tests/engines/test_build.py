@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from rvm_trt import Engine, Profile, build_engine
 from rvm_trt.engines.manifest import NAME
-from rvm_trt.errors import EngineError, ExportError, FrameError, OptionError
+from rvm_trt.errors import DependencyError, EngineError, ExportError, FrameError, OptionError
 from rvm_trt.files import sha256_file
 from rvm_trt.options import Backend, Graph, Precision
 
@@ -112,7 +113,7 @@ def test_a_new_builder_version_builds_again(
 def test_a_change_of_our_source_builds_again(
     engine: Engine, graph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rvm_trt.engines.build.source_digest", lambda *_: "another")
+    monkeypatch.setattr("rvm_trt.engines.describe.source_digest", lambda *_: "another")
     assert rebuilt(engine, graph).manifest.made["source"] == "another"
 
 
@@ -120,7 +121,7 @@ def test_our_source_is_that_of_every_stage_that_shapes_the_engine(
     engine: Engine, graph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("rvm_trt.engines.build.source_digest", lambda *names: asked.extend(names) or "")
+    monkeypatch.setattr("rvm_trt.engines.describe.source_digest", lambda *names: asked.extend(names) or "")
     rebuilt(engine, graph)
     assert {"rvm_trt.export", "rvm_trt.engines"} <= set(asked)
 
@@ -227,12 +228,45 @@ def test_a_failing_builder_keeps_the_old_engine(
     assert [path.name for path in engine.path.parent.iterdir()] == [engine.path.name]
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_precisions_that_the_cpu_does_not_offer(precision: str, graph: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        OptionError, match=f"precision: got '{precision}' for the cpu backend, expected 'fp32' or"
-    ):
-        build_engine(graph, backend="cpu", precision=precision, engines=tmp_path)
+@pytest.mark.parametrize(
+    ("backend", "precision", "offered"),
+    [
+        ("cpu", "fp16", "'fp32' or 'bf16' or 'int8'"),
+        ("tensorrt-rtx", "bf16", "'fp32' or 'fp16' or 'int8'"),
+        ("tensorrt", "bf16", "'fp32' or 'fp16' or 'int8'"),
+    ],
+)
+def test_precisions_that_a_backend_does_not_offer(
+    backend: str, precision: str, offered: str, graph: Path, tmp_path: Path
+) -> None:
+    words = f"precision: got '{precision}' for the {backend} backend, expected {offered}"
+    with pytest.raises(OptionError, match=words):
+        build_engine(graph, backend=backend, precision=precision, engines=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["cpu", "tensorrt-rtx"])
+def test_int8_needs_footage(backend: str, graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="calibration: got none, expected footage of people") as caught:
+        build_engine(graph, backend=backend, precision="int8", engines=tmp_path)
+    assert "--calibration" in caught.value.todo
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "module", "extra"),
+    [
+        ("tensorrt", "tensorrt", "tensorrt"),
+        ("tensorrt-rtx", "tensorrt_rtx", "rtx"),
+        ("cpu", "openvino", "cpu"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    backend: str, module: str, extra: str, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DependencyError, match=rf"rvm-trt\[{extra}\]"):
+        build_engine(graph, backend=backend, engines=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -240,12 +274,6 @@ def test_precisions_that_the_cpu_does_not_offer(precision: str, graph: Path, tmp
 def test_unknown_options_are_refused(option: dict[str, Any], graph: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="one of "):
         build_engine(graph, **{"backend": "cpu", **option}, engines=tmp_path)
-
-
-@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
-def test_backends_of_later_versions_say_so(backend: str, graph: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=f"backend: got '{backend}', expected 'cpu' or 'auto'"):
-        build_engine(graph, backend=backend, engines=tmp_path)
 
 
 def test_foreign_onnx_is_refused(graph: Path, tmp_path: Path) -> None:

@@ -110,6 +110,42 @@ def test_the_key_leaves_out_the_results() -> None:
     assert replace(WHOLE, files={}, accuracy={}).key() == WHOLE.key()
 
 
+def test_the_tensors_of_tensorrt_engines_are_in_half_below_fp32() -> None:
+    found = {
+        (backend.value, precision.value)
+        for backend in (Backend.CPU, Backend.TENSORRT, Backend.TENSORRT_RTX)
+        for precision in Precision
+        if replace(WHOLE, backend=backend, precision=precision).dtype == "float16"
+    }
+    gpus = ("tensorrt", "tensorrt-rtx")
+    assert {(backend, p) for backend in gpus for p in ("fp16", "int8")} <= found
+    assert not {pair for pair in found if pair[0] == "cpu" or pair[1] == "fp32"}
+
+
+def test_profiles_with_one_network_size_have_one_network_key() -> None:
+    same = replace(WHOLE, profile=Profile.named("4k"), onnx_sha256="e" * 64)
+    assert same.network_key() == WHOLE.network_key()
+    assert same.key() != WHOLE.key()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"profile": Profile.named("720p")},
+        {"profile": Profile.named("hd", batch=2)},
+        {"precision": Precision.FP32},
+        {"backend": Backend.TENSORRT},
+        {"backend_version": "2026.4.2"},
+        {"targets": ("sm_89",)},
+        {"checkpoint_sha256": "e" * 64},
+        {"tensors": tensors(HD, Graph.CORE, dtype="float16")},
+        {"made": {**WHOLE.made, "network_sha256": "x"}},
+    ],
+)
+def test_the_network_key_changes_with_whatever_the_files_depend_on(change: dict[str, Any]) -> None:
+    assert replace(WHOLE, **change).network_key() != WHOLE.network_key()
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_missing_field_is_named(field: str, tmp_path: Path) -> None:
     assert field in str(damaged(tmp_path, lambda data: data.pop(field)))

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rvm_trt import Engine, Profile
 from rvm_trt.engines.provision import provide_engine
-from rvm_trt.errors import CheckpointError, OptionError, WeightsError
+from rvm_trt.engines.tensorrt_options import TensorRtOptions
+from rvm_trt.errors import CheckpointError, DependencyError, OptionError, WeightsError
 from rvm_trt.files import sha256_file
 from rvm_trt.options import Precision, Refiner
 
@@ -88,6 +90,36 @@ def test_the_second_call_loads_neither_torch_nor_onnx(
     assert [path.stat().st_mtime_ns for path in sorted(engine.path.iterdir())] == before
 
 
+def test_a_current_plan_is_found_without_exporting_or_building(
+    checkpoint: Callable[..., Path],
+    cached_exports: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+
+    def provide(precision: str) -> Engine:
+        return provide_engine(
+            ODD,
+            backend="tensorrt-rtx",
+            precision=precision,
+            checkpoint=checkpoint(),
+            engines_dir=tmp_path / "engines",
+            options=TensorRtOptions(targets=("sm_89",)),
+            progress=told.append,
+        )
+
+    engine = provide("fp16")
+    assert engine.path == tmp_path / "engines" / "161x97-r0.6-core-fp16-tensorrt-rtx"
+    assert engine.manifest.targets == ("sm_89",)
+    assert [line for line in told if line.startswith(("Exporting", "Building the engine", "Rewriting"))]
+    told.clear()
+    monkeypatch.setattr("rvm_trt.export.onnx_graph.export_onnx", None)
+    monkeypatch.setattr("rvm_trt.engines.provision.build_engine", None)
+    assert provide("fp16") == engine
+    assert told == []
+
+
 def test_another_checkpoint_is_exported_again(
     provided: Provided, seeded_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,16 +173,31 @@ def test_a_checkpoint_that_is_not_there_is_refused_at_once(kind: str, tmp_path: 
         {"precision": "int8"},
         {"graph": "half"},
         {"backend": "tpu"},
-        {"backend": "tensorrt"},
+        {"precision": "fp16"},
+        {"backend": "tensorrt-rtx", "precision": "bf16"},
+        {"backend": "tensorrt-rtx", "options": TensorRtOptions(targets=("sm_10",))},
+        {"backend": "tensorrt-rtx", "options": TensorRtOptions(optimization_level=3)},
     ],
 )
 def test_options_are_refused_before_the_first_slow_step(
-    options: dict[str, str], tmp_path: Path, checkpoint: Callable[..., Path]
+    options: dict[str, Any], tmp_path: Path, checkpoint: Callable[..., Path]
 ) -> None:
     told: list[str] = []
     with pytest.raises(OptionError):
         provide_engine(
             ODD, checkpoint=checkpoint(), engines_dir=tmp_path / "e", progress=told.append, **options
+        )
+    assert told == []
+
+
+def test_a_missing_library_is_told_before_the_first_slow_step(
+    tmp_path: Path, checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(DependencyError, match=r"rvm-trt\[tensorrt\]"):
+        provide_engine(
+            ODD, backend="tensorrt", checkpoint=checkpoint(), engines_dir=tmp_path / "e", progress=told.append
         )
     assert told == []
 

@@ -6,8 +6,15 @@ import copy
 import json
 import os
 import random
+import re
+import resource
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +23,17 @@ import onnx
 import pytest
 
 from rvm_trt import Engine, Profile, build_engine
+from rvm_trt.cli import main
+from rvm_trt.engines import recipe_cache
 from rvm_trt.engines.build import find_engine
+from rvm_trt.engines.footage import CalibrationFootage
 from rvm_trt.engines.manifest import NAME, Manifest
+from rvm_trt.engines.provision import provide_engine
+from rvm_trt.engines.quantise import InputRange
+from rvm_trt.engines.recipe import Layer, Recipe
 from rvm_trt.engines.tensorrt_options import TensorRtOptions
-from rvm_trt.errors import EngineError
+from rvm_trt.errors import EngineError, RvmTrtError
+from rvm_trt.export.graph_info import read_graph_info
 
 ODD = Profile(width=161, height=97, ratio=0.6)
 TWIN = replace(ODD, width=160)  # another profile, the same 96×58 network
@@ -383,7 +397,7 @@ FULL = pytest.mark.parametrize(
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
     options: dict[str, Any], size: int, graph: Path, tmp_path: Path
 ) -> None:
-    with largest_file(size), pytest.raises(RvmTrtError, match="File too large|No space") as caught:
+    with largest_file(size), pytest.raises(RvmTrtError, match=r"File too large|No space") as caught:
         build_engine(graph, engines=tmp_path / "engines", **options)
     assert "\n" not in str(caught.value)
     assert "Export" not in caught.value.todo, "the graph is not at fault"
@@ -399,7 +413,7 @@ def test_a_full_disk_keeps_the_old_engine(engine: Engine, graph: Path) -> None:
 
 
 def test_a_manifest_that_does_not_fit_leaves_nothing(engine: Engine, twin: Path) -> None:
-    with largest_file(100), pytest.raises(RvmTrtError, match="File too large|No space"):
+    with largest_file(100), pytest.raises(RvmTrtError, match=r"File too large|No space"):
         build_engine(twin, engines=engine.path.parent, **RTX)
     assert names(engine.path.parent) == [engine.path.name]
 

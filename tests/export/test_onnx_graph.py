@@ -234,7 +234,18 @@ def test_a_batch_runs_its_videos_side_by_side(
             np.testing.assert_allclose(got[index : index + 1], value.numpy(), atol=1e-4, rtol=0, err_msg=name)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+@pytest.mark.parametrize("graph", ["core", "full"])
+def test_an_fp16_graph_says_so_and_has_half_tensors(
+    graph: str, tmp_path: Path, checkpoint: Callable[..., Path]
+) -> None:
+    path = export_onnx(checkpoint(), ODD, tmp_path / "half.onnx", graph=graph, precision="fp16")
+    assert read_graph_info(path).precision is Precision.FP16
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    tensors = [*session.get_inputs(), *session.get_outputs()]
+    assert {tensor.type for tensor in tensors} == {"tensor(float16)"}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_other_precisions_are_told_to_wait_for_the_build(
     precision: str, tmp_path: Path, checkpoint: Callable[..., Path]
 ) -> None:
