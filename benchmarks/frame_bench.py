@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rvm_trt.benchmarks.accuracy import compare_alpha
+from rvm_trt.benchmarks.calibration_clips import clips_footage
 from rvm_trt.benchmarks.clips import CARPHONE, Image, demo_clip
 from rvm_trt.benchmarks.entrants import BACKGROUND, Settings
 from rvm_trt.benchmarks.environment import describe_environment
@@ -183,6 +184,7 @@ def prepare(
             precision=precision,
             checkpoint=options.checkpoint,
             engines_dir=options.engines_dir,
+            calibration=clips_footage([demo_clip()]) if precision is Precision.INT8 else None,
             footage=frames,
             progress=tell,
         )

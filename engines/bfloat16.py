@@ -102,27 +102,10 @@ def _islands(model: Any) -> list[Any]:
         ):
             chosen[node.get_friendly_name()] = node
     chosen.update({n.get_friendly_name(): n for n in nodes if _FIRST_LAYERS.match(n.get_friendly_name())})
-    chosen.update({n.get_friendly_name(): n for n in _quantised(nodes)})
     for name in STATE_OUTPUTS:
         for node in _state_update(model.output(name).get_node().input_value(0).get_node()):
             chosen[node.get_friendly_name()] = node
     return [node for name, node in chosen.items() if not name.startswith(_FILTER_NETWORK)]
-
-
-def _quantised(nodes: list[Any]) -> Iterator[Any]:
-    """Yields the INT8 convolutions with the scaling of their inputs and weights, which OpenVINO lowers as one."""
-    for node in nodes:
-        scaling = list(_scaling(node)) if node.get_type_name() == "Convolution" else []
-        if any(above.get_type_name() == "FakeQuantize" for above in scaling):
-            yield from (node, *scaling)
-
-
-def _scaling(node: Any) -> Iterator[Any]:
-    for producer in _producers(node):
-        if producer.get_type_name() in ("Convert", "Subtract", "Multiply", "Reshape", "FakeQuantize"):
-            yield producer
-            if producer.get_type_name() != "FakeQuantize":
-                yield from _scaling(producer)
 
 
 def _producers(node: Any) -> list[Any]:

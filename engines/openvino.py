@@ -31,9 +31,9 @@ def write_openvino(
 ) -> Mapping[str, Any]:
     """Writes ``engine.xml`` and ``engine.bin`` into a folder and returns the accuracy measured on the footage.
 
-    INT8 engines compute in FP32 around the quantised convolutions, as their recipe was measured (bfloat16 in the encoder
-    can cost ten times the whole budget: benchmarks/LOG.md), and carry the recipe; without footage their accuracy is the
-    recipe's on its held-out footage.
+    INT8 engines compute in FP32 around the quantised convolutions, as their recipe was measured: bfloat16 in the
+    encoder can cost ten times the whole budget (benchmarks/LOG.md). They carry the recipe; without footage their
+    accuracy is the recipe's on its held-out footage.
 
     Raises:
         EngineError: OpenVINO refuses the graph.

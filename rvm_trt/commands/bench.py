@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", metavar="PATH", help="a checkpoint of your own (default: fetched)")
     parser.add_argument("--clip", metavar="PATH", help="footage, scaled to each profile (default: see above)")
     parser.add_argument(
+        "--precisions",
+        metavar="LIST",
+        help="of our engines, as fp32,bf16,int8 (default: fp32, and bf16 where the CPU has it)",
+    )
+    parser.add_argument(
         "--memory-frames",
         type=int,
         metavar="N",
@@ -88,6 +93,7 @@ def options_from(args: argparse.Namespace) -> BenchOptions:
     """Returns what the arguments ask for; raises `OptionError` where a value is not usable."""
     from rvm_trt.benchmarks.frame_bench import BenchOptions
     from rvm_trt.benchmarks.interleave import Schedule
+    from rvm_trt.options import Precision, choice
     from rvm_trt.profile import Profile
 
     names = list(dict.fromkeys(name.strip() for name in args.profile.split(",")))
@@ -103,7 +109,12 @@ def options_from(args: argparse.Namespace) -> BenchOptions:
         rounds=rounds if args.rounds is None else args.rounds,
         frames_per_round=frames_per_round if args.frames_per_round is None else args.frames_per_round,
     )
+    precisions = None
+    if args.precisions is not None:
+        words = dict.fromkeys(word.strip() for word in args.precisions.split(","))
+        precisions = tuple(choice(Precision, word, subject="--precisions") for word in words)
     options = BenchOptions(
+        precisions=precisions,
         profiles=tuple(Profile.named(name) for name in names),
         schedule=schedule,
         threads=args.threads,
@@ -124,6 +135,8 @@ def _command(options: BenchOptions, *, quick: bool) -> str:
     words += ["--threads", str(options.threads), "--memory-frames", str(options.memory_frames)]
     for flag, path in (("--checkpoint", options.checkpoint), ("--clip", options.clip)):
         words += [flag, path.name] if path is not None else []
+    if options.precisions is not None:
+        words += ["--precisions", ",".join(precision.value for precision in options.precisions)]
     words += ["--quick"] if quick else []
     return shlex.join(words)
 

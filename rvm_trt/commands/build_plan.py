@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,7 @@ from pathlib import Path
 from rvm_trt.engines.footage import CalibrationFootage
 from rvm_trt.engines.tensorrt_options import TensorRtOptions, parse_targets
 from rvm_trt.errors import DependencyError, OptionError, RvmTrtError
-from rvm_trt.files import sha256_file
 from rvm_trt.options import Backend, Precision
-
-# Of each clip: enough for GRUs to roll out in each part, few enough for a search within minutes.
-_CLIP_FRAMES = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +100,8 @@ def _calibration(
     useful = precision is Precision.FP16 and backend is not Backend.CPU
     if not needed and not useful:
         return None
+    from rvm_trt.benchmarks.calibration_clips import clips_footage
+
     if args.calibration is not None:
         return clips_footage([Path(clip) for clip in args.calibration])
     from rvm_trt.benchmarks.clips import demo_clip
@@ -115,30 +113,6 @@ def _calibration(
             raise
         print(f"note: accuracy is not measured: {error}", file=sys.stderr)
         return None
-
-
-def clips_footage(clips: Sequence[Path]) -> CalibrationFootage:
-    """Returns clips as calibration footage, known by name and hash; raises `OptionError` where one is no file."""
-    for clip in clips:
-        if not clip.is_file():
-            raise OptionError(
-                "--calibration",
-                got=str(clip),
-                expected="a video file",
-                todo="Check the path.",
-            )
-    words = {
-        "clips": [{"name": clip.name, "sha256": sha256_file(clip)} for clip in clips],
-        "frames": _CLIP_FRAMES,
-    }
-
-    def read(width: int, height: int) -> Iterator[list]:  # type: ignore[type-arg]
-        from rvm_trt.runtime.video.scaled import scaled_frames
-
-        for clip in clips:
-            yield list(scaled_frames(clip, width=width, height=height, count=_CLIP_FRAMES))
-
-    return CalibrationFootage(words=words, read=read)
 
 
 @contextmanager
