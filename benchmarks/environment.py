@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")
-_PACKAGES = ("rvm-trt", "torch", "onnx", "onnxruntime", "openvino", "numba", "numpy", "av", "pillow")
+_PACKAGES = (
+    "rvm-trt",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "tensorrt-rtx-cu13",
+    "numba",
+    "numpy",
+    "av",
+    "pillow",
+)
 
 
 def describe_environment(*, threads: int) -> dict[str, Any]:

@@ -13,9 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from rvm_trt.benchmarks.untrained import untrained_state_dict
+from rvm_trt.benchmarks.untrained import untrained_checkpoint
 from rvm_trt.export.checkpoint import load_checkpoint
 from rvm_trt.export.onnx_graph import export_onnx, resolve_profile
 from rvm_trt.export.parity import compare
@@ -39,7 +37,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/parity.json"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        resnet50 = args.resnet50 or _untrained(args.clip, Path(folder) / "untrained_resnet50.pth")
+        resnet50 = args.resnet50 or untrained_checkpoint(args.clip, Path(folder) / "untrained_resnet50.pth")
         rows = [
             _row(path, variant, size, graph, args, Path(folder))
             for path, variant in ((args.checkpoint, Variant.MOBILENETV3), (resnet50, Variant.RESNET50))
@@ -52,15 +50,8 @@ def main() -> int:
     return 0 if all(row["worst"]["pha"]["error"] <= LIMIT for row in rows) else 1
 
 
-def _untrained(clip: str, path: Path) -> str:
-    profile = Profile.for_size(width=640, height=480, ratio=0.5, variant=Variant.RESNET50)
-    frames = scaled_frames(clip, width=profile.width, height=profile.height, count=8)
-    torch.save(untrained_state_dict(Variant.RESNET50, profile, frames), path)
-    return str(path)
-
-
 def _row(
-    checkpoint: str,
+    checkpoint: str | Path,
     variant: Variant,
     size: tuple[int, int, float],
     graph: Graph,

@@ -7,7 +7,9 @@ sound implementations agree.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from rvm_trt.export.model import MattingNetwork
 from rvm_trt.export.parity import frame_tensor
 from rvm_trt.options import Variant
 from rvm_trt.profile import Profile
+from rvm_trt.runtime.video.scaled import scaled_frames
 
 
 def untrained_state_dict(
@@ -38,3 +41,11 @@ def untrained_state_dict(
         assert network.project_mat.conv.bias is not None
         network.project_mat.conv.bias[3] = 0.5
     return network.state_dict()
+
+
+def untrained_checkpoint(clip: str | os.PathLike[str], path: Path) -> Path:
+    """Writes a resnet50 checkpoint of `untrained_state_dict`, normalised on a clip, and returns its path."""
+    profile = Profile.for_size(width=640, height=480, ratio=0.5, variant=Variant.RESNET50)
+    frames = scaled_frames(clip, width=profile.width, height=profile.height, count=8)
+    torch.save(untrained_state_dict(Variant.RESNET50, profile, frames), path)
+    return path

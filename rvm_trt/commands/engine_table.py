@@ -31,10 +31,20 @@ def table(engine: Engine) -> str:
         "runs on": _runs_on(manifest),
         "inputs": _specs(spec for spec in manifest.tensors if spec.direction == "input"),
         "outputs": _specs(spec for spec in manifest.tensors if spec.direction == "output"),
-        "accuracy": ", ".join(f"{name} {value}" for name, value in manifest.accuracy.items())
-        or "not measured (give --footage CLIP or --calibration CLIP)",
+        "accuracy": _accuracy(manifest),
     }
     return "\n".join(f"{name:<10} {value}" for name, value in facts.items() if value)
+
+
+def _accuracy(manifest: Manifest) -> str:
+    measured = manifest.accuracy
+    if not measured:
+        return "not measured (give --footage CLIP or --calibration CLIP)"
+    how = f", {measured['arithmetic']}" if "arithmetic" in measured else ""
+    return (
+        f"alpha MAD {1e3 * measured['pha_mad']:.3f}e-3, largest error {measured['pha_max']:.3f}, "
+        f"{measured['frames']} frames, beside {measured['reference']}{how}"
+    )
 
 
 def _sizes(engine: Engine) -> str:

@@ -131,7 +131,7 @@ def test_profiles_with_one_network_size_have_one_network_key() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"profile": Profile.named("720p")},
+        {"profile": Profile.named("hd-portrait")},
         {"profile": Profile.named("hd", batch=2)},
         {"precision": Precision.FP32},
         {"backend": Backend.TENSORRT},

@@ -90,9 +90,9 @@ def test_the_second_call_loads_neither_torch_nor_onnx(
     assert [path.stat().st_mtime_ns for path in sorted(engine.path.iterdir())] == before
 
 
+@pytest.mark.usefixtures("cached_exports")
 def test_a_current_plan_is_found_without_exporting_or_building(
     checkpoint: Callable[..., Path],
-    cached_exports: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

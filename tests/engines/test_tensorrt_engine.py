@@ -16,6 +16,7 @@ from rvm_trt import Engine, Profile, build_engine
 from rvm_trt.contract import tensors
 from rvm_trt.engines import tensorrt_engine
 from rvm_trt.engines.footage import CalibrationFootage
+from rvm_trt.engines.lowering import lower
 from rvm_trt.engines.manifest import NAME
 from rvm_trt.engines.plan import read_plan
 from rvm_trt.engines.tensorrt_options import DEFAULT_TARGETS, TensorRtOptions
@@ -120,7 +121,8 @@ def test_equal_inputs_give_equal_bytes(half: Engine, graph: Path, tmp_path: Path
     assert contents(build(graph, tmp_path).path) == contents(half.path)
 
 
-def test_what_is_current_is_not_built_again(half: Engine, graph: Path, no_builder: None) -> None:
+@pytest.mark.usefixtures("no_builder")
+def test_what_is_current_is_not_built_again(half: Engine, graph: Path) -> None:
     assert build(graph, half.path.parent) == half
     assert build(graph, half.path.parent, options=TensorRtOptions(targets=("sm_89", "sm_89"))) == half
 
@@ -134,16 +136,16 @@ def test_what_is_current_is_not_built_again(half: Engine, graph: Path, no_builde
         {"targets": ("sm_89",), "workspace_bytes": 1 << 30},
     ],
 )
-def test_other_options_build_again(
-    options: dict[str, Any], half: Engine, graph: Path, no_builder: None
-) -> None:
+@pytest.mark.usefixtures("no_builder")
+def test_other_options_build_again(options: dict[str, Any], half: Engine, graph: Path) -> None:
     with pytest.raises(Reached):
         build(graph, half.path.parent, options=TensorRtOptions(**options))
     assert Engine.load(half.path) == half
 
 
+@pytest.mark.usefixtures("no_builder")
 def test_another_version_source_or_checkpoint_builds_again(
-    half: Engine, graph: Path, tmp_path: Path, no_builder: None, monkeypatch: pytest.MonkeyPatch
+    half: Engine, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = onnx.load_model(graph)
     notes = {entry.key: entry.value for entry in model.metadata_props}
@@ -171,7 +173,7 @@ def test_turing_gets_a_plan_of_its_own(graph: Path, tmp_path: Path) -> None:
         name: set(read_plan(engine.path / name).targets) for name in ("engine.plan", "engine-sm_75.plan")
     }
     assert found == {"engine.plan": {"sm_89"}, "engine-sm_75.plan": {"sm_75"}}
-    assert engine.file(".plan") == Engine.load(engine.path).file(".plan")
+    assert engine.file(".plan").name == Engine.load(engine.path).file(".plan").name == "engine.plan"
 
 
 @pytest.mark.parametrize("targets", [("sm_75",), ("sm_80", "sm_89")])
@@ -195,9 +197,7 @@ def test_options_of_the_other_library_are_refused(graph: Path, tmp_path: Path) -
 def test_accuracy_is_measured_on_the_held_out_part_of_the_footage(
     graph: Path, tmp_path: Path, calibration: CalibrationFootage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        tensorrt_engine, "build_in_process", lambda network, plan, **_: plan.write_bytes(b"x")
-    )
+    monkeypatch.setattr(tensorrt_engine, "build_in_process", lambda _, plan, **__: plan.write_bytes(b"x"))
     told: list[str] = []
     engine = build(graph, tmp_path, calibration=calibration, progress=told.append)
     accuracy = Engine.load(engine.path).manifest.accuracy
@@ -206,6 +206,36 @@ def test_accuracy_is_measured_on_the_held_out_part_of_the_footage(
     assert "emulated" in accuracy["arithmetic"]
     assert "fp32" in accuracy["reference"]
     assert any("accuracy" in line for line in told)
+
+
+@pytest.fixture(scope="module")
+def half_graph(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph as exported in FP16."""
+    path = tmp_path_factory.mktemp("half-graph") / "half.onnx"
+    onnx.save_model(lower(onnx.load_model(exported(ODD)), Precision.FP16), path)
+    return path
+
+
+def test_a_graph_in_half_is_built_as_it_is(half: Engine, half_graph: Path, tmp_path: Path) -> None:
+    engine = build_engine(half_graph, backend="tensorrt-rtx", engines=tmp_path, options=ADA)
+    assert engine.manifest.precision is Precision.FP16
+    assert engine.manifest.files["engine.plan"] == half.manifest.files["engine.plan"]
+    assert engine.manifest.onnx_sha256 == sha256_file(half_graph)
+    assert Engine.load(engine.path) == engine
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision"),
+    [("cpu", None), ("cpu", "fp32"), ("tensorrt-rtx", "fp32"), ("tensorrt-rtx", "int8")],
+)
+def test_a_graph_in_half_gives_nothing_but_fp16_engines_for_tensorrt(
+    backend: str, precision: str | None, half_graph: Path, tmp_path: Path, calibration: CalibrationFootage
+) -> None:
+    with pytest.raises(OptionError, match="got a graph in fp16, expected one in fp32"):
+        build_engine(
+            half_graph, backend=backend, precision=precision, engines=tmp_path, calibration=calibration
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def unbuildable(model: onnx.ModelProto, *_: object) -> onnx.ModelProto:
@@ -255,8 +285,9 @@ def test_a_builder_that_is_killed_leaves_nothing(
     assert list((tmp_path / "engines").iterdir()) == []
 
 
+@pytest.mark.usefixtures("no_builder")
 def test_profiles_with_one_network_share_their_files(
-    half: Engine, exported: Exported, tmp_path: Path, no_builder: None
+    half: Engine, exported: Exported, tmp_path: Path
 ) -> None:
     assert (WIDE.low_width, WIDE.low_height) == (ODD.low_width, ODD.low_height)
     folder = copied(half, tmp_path)
@@ -278,8 +309,9 @@ def test_a_shared_engine_is_the_one_that_would_be_built(
     assert contents(build(exported(WIDE), tmp_path / "alone").path) == contents(shared.path)
 
 
+@pytest.mark.usefixtures("no_builder")
 def test_files_are_copied_where_they_cannot_be_linked(
-    half: Engine, exported: Exported, tmp_path: Path, no_builder: None, monkeypatch: pytest.MonkeyPatch
+    half: Engine, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
         raise OSError("no links here")
@@ -292,8 +324,9 @@ def test_files_are_copied_where_they_cannot_be_linked(
 
 
 @pytest.mark.parametrize("damage", ["engine.plan", "network.onnx", NAME])
+@pytest.mark.usefixtures("no_builder")
 def test_a_damaged_neighbour_is_not_shared(
-    damage: str, half: Engine, exported: Exported, tmp_path: Path, no_builder: None
+    damage: str, half: Engine, exported: Exported, tmp_path: Path
 ) -> None:
     folder = copied(half, tmp_path)
     path = folder / half.path.name / damage
@@ -311,14 +344,16 @@ def test_a_damaged_neighbour_is_not_shared(
     ],
     ids=["batch", "refiner", "graph"],
 )
+@pytest.mark.usefixtures("no_builder")
 def test_other_networks_do_not_share(
-    profile: Profile, graph: str, half: Engine, exported: Exported, tmp_path: Path, no_builder: None
+    profile: Profile, graph: str, half: Engine, exported: Exported, tmp_path: Path
 ) -> None:
     with pytest.raises(Reached):
         build(exported(profile, graph), copied(half, tmp_path))
 
 
-def test_force_shares_nothing(half: Engine, exported: Exported, tmp_path: Path, no_builder: None) -> None:
+@pytest.mark.usefixtures("no_builder")
+def test_force_shares_nothing(half: Engine, exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(Reached):
         build(exported(WIDE), copied(half, tmp_path), force=True)
 
