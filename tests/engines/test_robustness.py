@@ -53,9 +53,9 @@ sys.stdin.readline()
 for _ in range(int(times)):
     build_engine(graph, backend=backend, precision=precision, engines=engines, options=options, force=True)
 """
-# Arguments: an engine's folder, what it is made from, how often. Only the writing, so as to meet it often.
+# Arguments: a folder, an engine, how often. Writes small files under its manifest: only the renaming takes time.
 WRITER = """
-import os, sys
+import sys
 from dataclasses import replace
 from pathlib import Path
 from rvm_trt import Engine
@@ -63,7 +63,7 @@ from rvm_trt.engines.artifact import write_engine
 source = Engine.load(sys.argv[2])
 def write(folder):
     for name in source.manifest.files:
-        os.link(source.path / name, folder / name)
+        (folder / name).write_bytes(b"small")
     return {}
 print("ready", flush=True)
 sys.stdin.readline()
@@ -356,7 +356,7 @@ def test_damage_to_a_shared_file_is_noticed_in_both_engines(
 def test_a_neighbour_that_changes_while_it_is_shared_is_not_taken(
     engine: Engine, twin: Path, builds: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right, load = engine.manifest.files, Engine.load
+    right, load = engine.manifest.files["engine.plan"], Engine.load
 
     def loaded_and_replaced(path: Path) -> Engine:
         found = load(path)
@@ -366,7 +366,7 @@ def test_a_neighbour_that_changes_while_it_is_shared_is_not_taken(
 
     monkeypatch.setattr(Engine, "load", loaded_and_replaced)
     shared = build_engine(twin, engines=engine.path.parent, **RTX)
-    assert shared.manifest.files == right
+    assert shared.manifest.files["engine.plan"] == right
     assert len(builds) == 1
 
 
@@ -397,7 +397,7 @@ FULL = pytest.mark.parametrize(
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
     options: dict[str, Any], size: int, graph: Path, tmp_path: Path
 ) -> None:
-    with largest_file(size), pytest.raises(RvmTrtError, match=r"File too large|No space") as caught:
+    with largest_file(size), pytest.raises(RvmTrtError, match=r"with room to write") as caught:
         build_engine(graph, engines=tmp_path / "engines", **options)
     assert "\n" not in str(caught.value)
     assert "Export" not in caught.value.todo, "the graph is not at fault"
@@ -413,7 +413,7 @@ def test_a_full_disk_keeps_the_old_engine(engine: Engine, graph: Path) -> None:
 
 
 def test_a_manifest_that_does_not_fit_leaves_nothing(engine: Engine, twin: Path) -> None:
-    with largest_file(100), pytest.raises(RvmTrtError, match=r"File too large|No space"):
+    with largest_file(100), pytest.raises(RvmTrtError, match=r"File too large"):
         build_engine(twin, engines=engine.path.parent, **RTX)
     assert names(engine.path.parent) == [engine.path.name]
 
@@ -501,9 +501,9 @@ def test_two_builds_at_once_both_succeed(options: dict[str, Any], graph: Path, t
 
 def test_engines_written_at_once_replace_each_other_whole(whole: Engine, tmp_path: Path) -> None:
     target = tmp_path / whole.path.name
-    finish([start(WRITER, target, whole.path, 25) for _ in range(2)])
+    finish([start(WRITER, target, whole.path, 300) for _ in range(2)])
     assert names(tmp_path) == [target.name]
-    assert Engine.load(target).manifest == whole.manifest
+    assert Engine.load(target).mismatches(whole.manifest) == []
 
 
 @pytest.mark.parametrize(
@@ -562,10 +562,11 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_a_damaged_recipe_is_searched_for_again_and_rewritten(
     searches: list[dict[str, Any]], graph: Path, tmp_path: Path
 ) -> None:
+    info = read_graph_info(graph)
     footage = CalibrationFootage(words={"clips": "a"}, read=lambda *_: [])
 
     def recipe() -> Recipe:
-        return recipe_cache.recipe_for(read_graph_info(graph), footage, mad_budget=1e-3, folder=tmp_path)
+        return recipe_cache.recipe_for(info, footage, mad_budget=1e-3, folder=tmp_path)
 
     right = recipe()
     (path,) = tmp_path.iterdir()
