@@ -127,6 +127,8 @@ def write_engine(
 def share_engine(path: str | os.PathLike[str], manifest: Manifest) -> Engine | None:
     """Returns an engine that has the files of another with the same network beside it, or None where there is none.
 
+    Of an engine whose accuracy can be measured, the other's must have been.
+
     Profiles with one network size differ in nothing that a core engine knows: HD at ratio 0.25 and 4K at 0.125 run the
     same plan. The files are linked, not copied, where the file system can.
     """
@@ -137,10 +139,13 @@ def share_engine(path: str | os.PathLike[str], manifest: Manifest) -> Engine | N
         if other.name.startswith(".") or other == folder or not (other / NAME).is_file():
             continue
         try:
+            there = read_manifest(other)
+            if there.network_key() != manifest.network_key() or (manifest.measurable and not there.accuracy):
+                continue
             found = Engine.load(other)
         except EngineError:
             continue
-        if found.manifest.network_key() == manifest.network_key():
+        else:
             return write_engine(folder, manifest, lambda target, found=found: _link(found, target))  # type: ignore[misc]
     return None
 

@@ -95,7 +95,7 @@ def build_engine(
         mad_budget=mad_budget,
     )
     folder = Path(engines) / wanted.name
-    if not force and (current := find_engine(folder, wanted)) is not None:
+    if not force and (current := find_engine(folder, wanted, measured=calibration is not None)) is not None:
         return current
     if not force and footage is None and (shared := share_engine(folder, wanted)) is not None:
         return shared
@@ -112,7 +112,8 @@ def build_engine(
         )
     from rvm_trt.engines.tensorrt_engine import write_tensorrt
 
-    held_out = () if calibration is None else calibration.divide(info.profile).held_out
+    measures = calibration is not None and wanted.measurable and info.precision is Precision.FP32
+    held_out = calibration.divide(info.profile).held_out if calibration is not None and measures else ()
     return write_engine(
         folder,
         wanted,
@@ -161,14 +162,19 @@ def _recipe(
     return recipe_for(searched, calibration, mad_budget=mad_budget, folder=folder, progress=progress)
 
 
-def find_engine(folder: Path, wanted: Manifest) -> Engine | None:
-    """Returns the engine in a folder if its inputs are the wanted ones and its files are unharmed, else None."""
+def find_engine(folder: Path, wanted: Manifest, *, measured: bool = False) -> Engine | None:
+    """Returns the engine in a folder if its inputs are the wanted ones and its files are unharmed, else None.
+
+    With ``measured``, one whose accuracy can be measured and was not is none either.
+    """
     if not (folder / NAME).is_file():
         return None
     try:
         engine = Engine.load(folder)
     except EngineError:
         return None  # damaged or from another version: it is built again
+    if measured and wanted.measurable and not engine.manifest.accuracy:
+        return None
     return None if engine.mismatches(wanted) else engine
 
 

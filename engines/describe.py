@@ -55,6 +55,10 @@ def describe(
                 expected="footage of people, for INT8",
                 todo="Give calibration=, or a clip with --calibration.",
             )
+        if not mad_budget > 0:
+            raise OptionError(
+                "mad-budget", got=f"{mad_budget:g}", expected="a number above 0", todo="Give 0.001, say."
+            )
         made["quantisation"] = {"footage": dict(calibration), "mad_budget": mad_budget}
     targets: tuple[str, ...]
     if backend is Backend.CPU:

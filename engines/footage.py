@@ -9,14 +9,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rvm_trt.engines.sensitivity import SearchFootage
 from rvm_trt.errors import OptionError
 from rvm_trt.profile import Profile
 from rvm_trt.resample import sample_frame
 
 Image = npt.NDArray[np.uint8]
+Sequences = Sequence[Sequence[npt.NDArray[np.float32]]]
 _FEWEST = 8
 _PARTS = (("calibration", 0, 4), ("search", 4, 8), ("held_out", 8, 16))  # in sixteenths of a clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFootage:
+    """Footage in three parts that share no frame. Each sequence holds consecutive low-resolution inputs.
+
+    Attributes:
+        calibration: gives the ranges.
+        search: ranks the layers and finds how many fit the budget.
+        held_out: decides.
+        words: what the footage is, for the report.
+    """
+
+    calibration: Sequences
+    search: Sequences
+    held_out: Sequences
+    words: Mapping[str, Any]
+
+    @property
+    def frames(self) -> int:
+        """Frames in all parts."""
+        return sum(len(part) for parts in (self.calibration, self.search, self.held_out) for part in parts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,7 @@ def inspect_artifact(path: str | os.PathLike[str]) -> Inspection:
 def _inspect_engine(engine: Engine) -> Inspection:
     manifest = engine.manifest
     if manifest.backend is Backend.TENSORRT_RTX:
-        found = _inspect_plan(engine.file(".plan"))
+        found = _inspect_plan(engine.file("engine.plan"))
     elif manifest.backend is Backend.TENSORRT:
         path = engine.file("layers.json")
         found = _inspection(path, "TensorRT engine", read_layer_info(path))

@@ -29,7 +29,6 @@ def lower(
         quantise(lowered, ranges)
     if precision is not Precision.FP32:
         lower_to_half(lowered)
-    for entry in lowered.metadata_props:
-        if entry.key == "rvm_trt.precision":
-            entry.value = precision.value
+    # The description is the manifest's: profiles that share a network share these bytes.
+    del lowered.metadata_props[:]
     return lowered

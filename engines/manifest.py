@@ -62,6 +62,11 @@ class Manifest:
         half = self.backend is not Backend.CPU and self.precision is not Precision.FP32
         return "float16" if half else "float32"
 
+    @property
+    def measurable(self) -> bool:
+        """Whether its arithmetic is compared with FP32 when it is built with calibration footage at hand."""
+        return self.dtype == "float16" and self.graph is Graph.CORE and self.profile.batch == 1
+
     def network_key(self) -> dict[str, Any]:
         """The inputs of the build that its files depend on: equal for core engines that can share them."""
         size = self.profile.low_width, self.profile.low_height, self.profile.batch

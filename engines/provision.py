@@ -75,7 +75,7 @@ def provide_engine(
     )
     engines = Path(engines_dir)
     tell = progress or _silent
-    current = None if force else _current_engine(wish, checkpoint, engines)
+    current = None if force else _current_engine(wish, checkpoint, engines, measured=calibration is not None)
     if current is not None:
         return current
     quiet = progress is None
@@ -130,17 +130,19 @@ class _Wish:
         )
 
 
-def _current_engine(wish: _Wish, checkpoint: str | os.PathLike[str] | None, engines: Path) -> Engine | None:
+def _current_engine(
+    wish: _Wish, checkpoint: str | os.PathLike[str] | None, engines: Path, *, measured: bool
+) -> Engine | None:
     """Returns the engine that stands on disk already if nothing it was made from has changed."""
     for sha256, refiner in _known_checkpoints(wish.profile, checkpoint):
         wanted = wish.manifest(checkpoint_sha256=sha256, refiner=refiner)
-        current = _unchanged_engine(engines / wanted.name, wanted)
+        current = _unchanged_engine(engines / wanted.name, wanted, measured=measured)
         if current is not None:
             return current
     return None
 
 
-def _unchanged_engine(folder: Path, wanted: Manifest) -> Engine | None:
+def _unchanged_engine(folder: Path, wanted: Manifest, *, measured: bool) -> Engine | None:
     if not (folder / NAME).is_file():
         return None
     try:
@@ -152,7 +154,7 @@ def _unchanged_engine(folder: Path, wanted: Manifest) -> Engine | None:
     torch = installed_version("torch") or there.made.get("torch")
     made = {**wanted.made, "torch": torch, "network_sha256": there.made.get("network_sha256")}
     wanted = replace(wanted, onnx_sha256=there.onnx_sha256, made=made)
-    return find_engine(folder, wanted)
+    return find_engine(folder, wanted, measured=measured)
 
 
 def _known_checkpoints(

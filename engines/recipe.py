@@ -45,7 +45,7 @@ class Recipe:
         layers: every convolution of the network, in its order.
         held_out: difference of alpha from FP32 on the held-out footage, executed in INT8 on the CPU.
         mad_budget: what the search was asked to stay within.
-        footage: clips and how they were divided.
+        footage: clips, by name and hash.
         key: what the recipe depends on; another key means another recipe.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,44 +12,22 @@ import onnx
 from rvm_trt.engines.alpha import AlphaDifference, AlphaRunner, difference, pool, run_sequence
 from rvm_trt.engines.bfloat16 import guard_quantisers
 from rvm_trt.engines.calibration import calibrate
+from rvm_trt.engines.footage import SearchFootage, Sequences
 from rvm_trt.engines.openvino_library import import_openvino
 from rvm_trt.engines.quantise import InputRange, quantise
 from rvm_trt.engines.recipe import Layer, Recipe
-from rvm_trt.errors import EngineError, OptionError
+from rvm_trt.errors import EngineError
 from rvm_trt.export.macs import layer_macs
 from rvm_trt.options import Graph
 from rvm_trt.profile import Profile
 
 Array = npt.NDArray[np.float32]
-Sequences = Sequence[Sequence[Array]]
 Progress = Callable[[str, int, int], None]
 MAD_BUDGET = 1.0e-3
 # Alpha may change this much more from frame to frame than in FP32 (root mean square).
 FLICKER_BUDGET = 0.1e-2
 # The search stays this far below the budget on its own footage, since other footage is harder.
 _MARGIN = 0.85
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchFootage:
-    """Footage in three parts that share no frame. Each sequence holds consecutive low-resolution inputs.
-
-    Attributes:
-        calibration: gives the ranges.
-        search: ranks the layers and finds how many fit the budget.
-        held_out: decides.
-        words: what the footage is, for the report.
-    """
-
-    calibration: Sequences
-    search: Sequences
-    held_out: Sequences
-    words: Mapping[str, Any]
-
-    @property
-    def frames(self) -> int:
-        """Frames in all parts."""
-        return sum(len(part) for parts in (self.calibration, self.search, self.held_out) for part in parts)
 
 
 def find_recipe(
@@ -71,18 +48,13 @@ def find_recipe(
         model: an FP32 core graph as exported, batch 1.
         profile: its profile.
         footage: see `SearchFootage`.
-        mad_budget: largest mean absolute difference of alpha from FP32.
+        mad_budget: largest mean absolute difference of alpha from FP32, above 0.
         key: what the recipe depends on, kept in it.
         progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
-        OptionError: the budget is not above 0.
         EngineError: not even one layer fits the budget.
     """
-    if not mad_budget > 0:
-        raise OptionError(
-            "mad-budget", got=f"{mad_budget:g}", expected="a number above 0", todo="Give 0.001, say."
-        )
     search = _Search(model, profile, footage, progress or _silent)
     ranges = search.ranges()
     macs = layer_macs(model)
@@ -109,7 +81,7 @@ def _cost(error: AlphaDifference) -> float:
 def _layer(name: str, macs: int, alone: AlphaDifference | None, chosen: bool) -> Layer:
     reason = "within the budget" if chosen else "over the budget with the others"
     if alone is None:
-        reason = "no candidate: in the encoder, LR-ASPP or the guided filter"
+        reason = "no candidate: outside the decoder, or thin"
     return Layer(
         name=name,
         macs=macs,

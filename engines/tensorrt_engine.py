@@ -21,7 +21,7 @@ from rvm_trt.engines.tensorrt_options import TensorRtOptions
 from rvm_trt.engines.tensorrt_process import build_in_process
 from rvm_trt.errors import DependencyError, EngineError
 from rvm_trt.export.graph_info import GraphInfo
-from rvm_trt.options import Backend, Graph, Precision
+from rvm_trt.options import Backend, Precision
 from rvm_trt.profile import Profile
 
 Array = npt.NDArray[np.float32]
@@ -76,21 +76,15 @@ def write_tensorrt(
         )
     if recipe is not None:
         recipe.write(folder / RECIPE)
-    accuracy: dict[str, Any] = {}
-    if (
-        held_out
-        and info.graph is Graph.CORE
-        and info.profile.batch == 1
-        and manifest.precision is not Precision.FP32
-    ):
-        tell("Measuring the accuracy of its arithmetic")
-        measured = measure_arithmetic(model, lowered, info.profile, held_out)
-        accuracy = {
-            "reference": "the exported graph in fp32",
-            "arithmetic": "emulated on the CPU",
-            **measured.to_json(),
-        }
-    return accuracy
+    if not held_out or not manifest.measurable or lowered is model:
+        return {}
+    tell("Measuring the accuracy of its arithmetic")
+    measured = measure_arithmetic(model, lowered, info.profile, held_out)
+    return {
+        "reference": "the exported graph in fp32",
+        "arithmetic": "emulated on the CPU",
+        **measured.to_json(),
+    }
 
 
 def plans(options: TensorRtOptions, backend: Backend) -> dict[str, TensorRtOptions]:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,8 +56,9 @@ def build_in_process(
         env={**os.environ, "PYTHONHASHSEED": "0"},
     ) as process:
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps(request))
-        process.stdin.close()
+        with suppress(BrokenPipeError):  # it died before it read: its exit code tells
+            process.stdin.write(json.dumps(request))
+            process.stdin.close()
         answers = [json.loads(line) for line in _lines(process.stdout, progress)]
     if process.returncode != 0:
         raise _failure(answers[-1] if answers else None, process.returncode)
@@ -111,7 +113,7 @@ def _main() -> int:
     if built.layers is not None:
         (plan.parent / "layers.json").write_text(built.layers, encoding="utf-8")
     if built.log:
-        (plan.parent / "build.log").write_text("\n".join(built.log) + "\n", encoding="utf-8")
+        plan.with_suffix(".log").write_text("\n".join(built.log) + "\n", encoding="utf-8")
     return 0
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from rvm_trt.commands.build_plan import Step
     from rvm_trt.engines.artifact import Engine
     from rvm_trt.profile import Profile
 
@@ -86,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from rvm_trt.commands.quantisation_report import write_report
 
     profile = profile_from(args)
-    steps: list[Step] = plan_builds(args)
-    engines = [_build(args, profile, step) for step in steps]
+    engines = [_build(args, profile, step) for step in plan_builds(args)]
     if args.report is not None:
         write_report(engines, args.report)
     if args.json:
@@ -127,7 +127,3 @@ def _footage(args: argparse.Namespace, profile: Profile) -> Iterator[npt.NDArray
     from rvm_trt.runtime.video.scaled import scaled_frames
 
     return scaled_frames(args.footage, width=profile.width, height=profile.height, count=args.frames)
-
-
-if TYPE_CHECKING:
-    from rvm_trt.commands.build_plan import Step

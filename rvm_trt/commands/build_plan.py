@@ -38,6 +38,13 @@ def plan_builds(args: argparse.Namespace) -> list[Step]:
         OptionError: the arguments contradict each other.
         VideoError: the demo clip is needed and cannot be fetched.
     """
+    if args.report is not None and (args.precision != Precision.INT8.value or args.report.suffix == ".png"):
+        raise OptionError(
+            "--report",
+            got=f"{args.report} with --precision {args.precision}",
+            expected="the path of a JSON file, with --precision int8",
+            todo="Build with --precision int8 --report report.json.",
+        )
     options = TensorRtOptions() if args.sm is None else TensorRtOptions(targets=parse_targets(args.sm))
     backends = _backends(Backend(args.backend), args)
     if args.sm is not None and Backend.TENSORRT_RTX not in backends:
@@ -66,6 +73,8 @@ def _backends(backend: Backend, args: argparse.Namespace) -> list[Backend]:
         return [backend]
     from rvm_trt.engines.tensorrt_library import has_gpu, load_library
 
+    if args.precision == Precision.BF16.value:
+        return [Backend.CPU]  # TensorRT has FP16 in its place
     if has_gpu():
         try:
             load_library(Backend.TENSORRT)
@@ -73,8 +82,6 @@ def _backends(backend: Backend, args: argparse.Namespace) -> list[Backend]:
             print(f"note: {error}", file=sys.stderr)
         else:
             return [Backend.TENSORRT]
-    if args.precision == Precision.BF16.value:
-        return [Backend.CPU]
     try:
         load_library(Backend.TENSORRT_RTX)
     except DependencyError as error:

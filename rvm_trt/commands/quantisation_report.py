@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvm_trt.errors import DependencyError, OptionError
+from rvm_trt.errors import DependencyError
 from rvm_trt.files import atomic_file
 from rvm_trt.options import Precision
 
@@ -17,22 +17,14 @@ if TYPE_CHECKING:
 
 
 def write_report(engines: Sequence[Engine], path: Path) -> None:
-    """Writes the recipe of the first INT8 engine as ``path`` (JSON), and a plot beside it with the suffix ``.png``.
+    """Writes the recipe that the INT8 engines share as ``path`` (JSON), and a plot beside it with the suffix ``.png``.
 
     Raises:
-        OptionError: there is no INT8 engine among them, or the path ends in ``.png``.
         DependencyError: matplotlib is not installed; the JSON is written all the same.
     """
     from rvm_trt.engines.recipe import read_recipe
 
     quantised = [engine for engine in engines if engine.manifest.precision is Precision.INT8]
-    if not quantised or path.suffix == ".png":
-        raise OptionError(
-            "--report",
-            got=str(path) if quantised else "no INT8 engine",
-            expected="the path of a JSON file, with --precision int8",
-            todo="Build with --precision int8 --report report.json.",
-        )
     recipe = read_recipe(quantised[0].file("recipe.json"))
     document = {
         "engines": [

@@ -91,7 +91,7 @@ def test_an_engine_holds_the_plan_and_the_graph_it_was_made_from(half: Engine, g
 
 
 def test_its_plan_can_be_read_and_computes_in_half(half: Engine) -> None:
-    plan = read_plan(half.file(".plan"))
+    plan = read_plan(half.file("engine.plan"))
     assert set(plan.targets) == {"sm_89"}
     assert len(plan.kernels) > 20
     given = {spec.name: spec for spec in half.manifest.tensors}
@@ -109,7 +109,7 @@ def test_its_plan_can_be_read_and_computes_in_half(half: Engine) -> None:
 
 def test_fp32_engines_compute_in_fp32_for_ampere_and_later(graph: Path, tmp_path: Path) -> None:
     engine = build(graph, tmp_path, "fp32", options=None)
-    plan = read_plan(engine.file(".plan"))
+    plan = read_plan(engine.file("engine.plan"))
     assert engine.manifest.targets == DEFAULT_TARGETS
     assert set(plan.targets) == set(DEFAULT_TARGETS)
     assert engine.manifest.tensors == tensors(ODD, Graph.CORE)
@@ -173,7 +173,7 @@ def test_turing_gets_a_plan_of_its_own(graph: Path, tmp_path: Path) -> None:
         name: set(read_plan(engine.path / name).targets) for name in ("engine.plan", "engine-sm_75.plan")
     }
     assert found == {"engine.plan": {"sm_89"}, "engine-sm_75.plan": {"sm_75"}}
-    assert engine.file(".plan").name == Engine.load(engine.path).file(".plan").name == "engine.plan"
+    assert engine.file("engine.plan").name == Engine.load(engine.path).file("engine.plan").name == "engine.plan"
 
 
 @pytest.mark.parametrize("targets", [("sm_75",), ("sm_80", "sm_89")])
@@ -320,7 +320,7 @@ def test_files_are_copied_where_they_cannot_be_linked(
     monkeypatch.setattr("os.link", refused)
     shared = build(exported(WIDE), folder)
     assert Engine.load(shared.path).manifest.files == half.manifest.files
-    assert not shared.file(".plan").samefile(folder / half.path.name / "engine.plan")
+    assert not shared.file("engine.plan").samefile(folder / half.path.name / "engine.plan")
 
 
 @pytest.mark.parametrize("damage", ["engine.plan", "network.onnx", NAME])
