@@ -124,10 +124,12 @@ def write_engine(
     return Engine(path=Path(path), manifest=manifest)
 
 
-def share_engine(path: str | os.PathLike[str], manifest: Manifest) -> Engine | None:
+def share_engine(
+    path: str | os.PathLike[str], manifest: Manifest, *, measured: bool = False
+) -> Engine | None:
     """Returns an engine that has the files of another with the same network beside it, or None where there is none.
 
-    Of an engine whose accuracy can be measured, the other's must have been.
+    With ``measured``, one whose accuracy can be measured and was not is not taken.
 
     Profiles with one network size differ in nothing that a core engine knows: HD at ratio 0.25 and 4K at 0.125 run the
     same plan. The files are linked, not copied, where the file system can.
@@ -140,7 +142,8 @@ def share_engine(path: str | os.PathLike[str], manifest: Manifest) -> Engine | N
             continue
         try:
             there = read_manifest(other)
-            if there.network_key() != manifest.network_key() or (manifest.measurable and not there.accuracy):
+            unmeasured = measured and manifest.measurable and not there.accuracy
+            if unmeasured or there.network_key() != manifest.network_key():
                 continue
             found = Engine.load(other)
         except EngineError:

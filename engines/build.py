@@ -95,10 +95,13 @@ def build_engine(
         mad_budget=mad_budget,
     )
     folder = Path(engines) / wanted.name
-    if not force and (current := find_engine(folder, wanted, measured=calibration is not None)) is not None:
+    measured = calibration is not None
+    if not force and (current := find_engine(folder, wanted, measured=measured)) is not None:
         return current
-    if not force and footage is None and (shared := share_engine(folder, wanted)) is not None:
-        return shared
+    if not force and footage is None:
+        shared = share_engine(folder, wanted, measured=measured)
+        if shared is not None:
+            return shared
     recipe = None
     if wanted.precision is Precision.INT8:
         recipe = _recipe(

@@ -55,10 +55,7 @@ def describe(
                 expected="footage of people, for INT8",
                 todo="Give calibration=, or a clip with --calibration.",
             )
-        if not mad_budget > 0:
-            raise OptionError(
-                "mad-budget", got=f"{mad_budget:g}", expected="a number above 0", todo="Give 0.001, say."
-            )
+        check_budget(mad_budget)
         made["quantisation"] = {"footage": dict(calibration), "mad_budget": mad_budget}
     targets: tuple[str, ...]
     if backend is Backend.CPU:
@@ -84,6 +81,14 @@ def describe(
         onnx_sha256=onnx_sha256,
         made=made,
     )
+
+
+def check_budget(mad_budget: float) -> None:
+    """Raises `OptionError` unless the budget of an INT8 search is above 0."""
+    if not mad_budget > 0:
+        raise OptionError(
+            "mad-budget", got=f"{mad_budget:g}", expected="a number above 0", todo="Give 0.001, say."
+        )
 
 
 def _check_tensorrt_precision(precision: Precision, backend: Backend) -> None:

@@ -18,17 +18,22 @@ def lower(
     """Returns the graph to build: fused, quantised where ``ranges`` says so, and in half but for the FP32 islands.
 
     Args:
-        model: a core or full graph as exported; it stays as it is.
+        model: a core or full graph as exported; it stays as it is. One exported in FP16 is lowered already.
         precision: ``fp32``, ``fp16`` or ``int8`` (with FP16 around it).
         ranges: for ``int8``, the convolutions to quantise.
     """
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
-    fuse(lowered, keep=tuple(ranges or ()))
-    if ranges:
-        quantise(lowered, ranges)
-    if precision is not Precision.FP32:
-        lower_to_half(lowered)
+    if _is_single(lowered):
+        fuse(lowered, keep=tuple(ranges or ()))
+        if ranges:
+            quantise(lowered, ranges)
+        if precision is not Precision.FP32:
+            lower_to_half(lowered)
     # The description is the manifest's: profiles that share a network share these bytes.
     del lowered.metadata_props[:]
     return lowered
+
+
+def _is_single(model: onnx.ModelProto) -> bool:
+    return bool(model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT)

@@ -12,6 +12,7 @@ import onnx
 from rvm_trt.engines.alpha import AlphaDifference, AlphaRunner, difference, pool, run_sequence
 from rvm_trt.engines.bfloat16 import guard_quantisers
 from rvm_trt.engines.calibration import calibrate
+from rvm_trt.engines.describe import check_budget
 from rvm_trt.engines.footage import SearchFootage, Sequences
 from rvm_trt.engines.openvino_library import import_openvino
 from rvm_trt.engines.quantise import InputRange, quantise
@@ -53,8 +54,10 @@ def find_recipe(
         progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
+        OptionError: the budget is not above 0.
         EngineError: not even one layer fits the budget.
     """
+    check_budget(mad_budget)
     search = _Search(model, profile, footage, progress or _silent)
     ranges = search.ranges()
     macs = layer_macs(model)

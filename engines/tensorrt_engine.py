@@ -59,10 +59,9 @@ def write_tensorrt(
     """
     tell = progress or _silent
     model = onnx.load_model(info.path)
-    lowered = model
     if info.precision is Precision.FP32:
         tell(f"Rewriting the graph: {manifest.precision.value}")
-        lowered = lower(model, manifest.precision, None if recipe is None else recipe.ranges)
+    lowered = lower(model, manifest.precision, None if recipe is None else recipe.ranges)
     network = folder / NETWORK
     onnx.save_model(lowered, network)
     for name, part in plans(options, manifest.backend).items():
@@ -76,7 +75,7 @@ def write_tensorrt(
         )
     if recipe is not None:
         recipe.write(folder / RECIPE)
-    if not held_out or not manifest.measurable or lowered is model:
+    if not held_out or not manifest.measurable or info.precision is not Precision.FP32:
         return {}
     tell("Measuring the accuracy of its arithmetic")
     measured = measure_arithmetic(model, lowered, info.profile, held_out)

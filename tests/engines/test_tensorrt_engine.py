@@ -12,11 +12,10 @@ from typing import Any
 import onnx
 import pytest
 
-from rvm_trt import Engine, Profile, build_engine
+from rvm_trt import Engine, Profile, build_engine, export_onnx
 from rvm_trt.contract import tensors
 from rvm_trt.engines import tensorrt_engine
 from rvm_trt.engines.footage import CalibrationFootage
-from rvm_trt.engines.lowering import lower
 from rvm_trt.engines.manifest import NAME
 from rvm_trt.engines.plan import read_plan
 from rvm_trt.engines.tensorrt_options import DEFAULT_TARGETS, TensorRtOptions
@@ -173,7 +172,9 @@ def test_turing_gets_a_plan_of_its_own(graph: Path, tmp_path: Path) -> None:
         name: set(read_plan(engine.path / name).targets) for name in ("engine.plan", "engine-sm_75.plan")
     }
     assert found == {"engine.plan": {"sm_89"}, "engine-sm_75.plan": {"sm_75"}}
-    assert engine.file("engine.plan").name == Engine.load(engine.path).file("engine.plan").name == "engine.plan"
+    assert (
+        engine.file("engine.plan").name == Engine.load(engine.path).file("engine.plan").name == "engine.plan"
+    )
 
 
 @pytest.mark.parametrize("targets", [("sm_75",), ("sm_80", "sm_89")])
@@ -209,11 +210,11 @@ def test_accuracy_is_measured_on_the_held_out_part_of_the_footage(
 
 
 @pytest.fixture(scope="module")
-def half_graph(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def half_graph(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The graph as exported in FP16."""
-    path = tmp_path_factory.mktemp("half-graph") / "half.onnx"
-    onnx.save_model(lower(onnx.load_model(exported(ODD)), Precision.FP16), path)
-    return path
+    return export_onnx(
+        checkpoint(), ODD, tmp_path_factory.mktemp("half-graph") / "half.onnx", precision="fp16"
+    )
 
 
 def test_a_graph_in_half_is_built_as_it_is(half: Engine, half_graph: Path, tmp_path: Path) -> None:
