@@ -91,15 +91,18 @@ class Engine:
         return found
 
     def damages(self) -> list[str]:
-        """Returns in words which of its files are missing or altered, by hashing them."""
-        found = []
+        """Returns in words which of its files are missing, altered or unreadable, by hashing them."""
+        found = [] if self.manifest.sealed else [f"{NAME} does not have the SHA-256 that its seal names"]
         for name, expected in self.manifest.files.items():
             file = self.path / name
-            if not file.is_file():
-                found.append(f"{name} is missing")
-            elif sha256_file(file) != expected:
-                found.append(f"{name} does not have the SHA-256 that the manifest names")
-        return found or ([] if self.manifest.files else ["the manifest names no file"])
+            try:
+                if not file.is_file():
+                    found.append(f"{name} is missing")
+                elif sha256_file(file) != expected:
+                    found.append(f"{name} does not have the SHA-256 that the manifest names")
+            except OSError as error:
+                found.append(f"{name} cannot be read ({error.strerror})")
+        return found if self.manifest.files else [*found, "the manifest names no file"]
 
 
 def _words(spec: TensorSpec) -> str:
@@ -115,12 +118,25 @@ def write_engine(
         path: the folder; an engine that stood there is replaced in one step, and stays if anything fails.
         manifest: its description, still without files and accuracy.
         write: writes the built files into the folder it is given, and returns the accuracy it measured.
+
+    Raises:
+        EngineError: the disk is full, or the folder cannot be written.
     """
-    with atomic_dir(path) as folder:
-        accuracy = write(folder)
-        files = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
-        manifest = replace(manifest, files=files, accuracy=accuracy)
-        manifest.write(folder)
+    try:
+        with atomic_dir(path) as folder:
+            accuracy = write(folder)
+            files = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
+            manifest = replace(manifest, files=files, accuracy=accuracy)
+            manifest.write(folder)
+    except BrokenPipeError:
+        raise  # whoever listened to the progress has gone
+    except OSError as error:
+        raise EngineError(
+            str(path),
+            got=error.strerror or str(error),
+            expected="a folder with room to write the engine",
+            todo="Make room, or choose another folder for the engines.",
+        ) from None
     return Engine(path=Path(path), manifest=manifest)
 
 
@@ -146,10 +162,10 @@ def share_engine(
             if unmeasured or there.network_key() != manifest.network_key():
                 continue
             found = Engine.load(other)
+            if found.manifest == there:
+                return write_engine(folder, manifest, lambda target, found=found: _link(found, target))  # type: ignore[misc]
         except EngineError:
-            continue
-        else:
-            return write_engine(folder, manifest, lambda target, found=found: _link(found, target))  # type: ignore[misc]
+            continue  # damaged, or replaced while it was linked
     return None
 
 
@@ -159,4 +175,12 @@ def _link(engine: Engine, folder: Path) -> Mapping[str, Any]:
             os.link(engine.path / name, folder / name)
         except OSError:
             shutil.copyfile(engine.path / name, folder / name)
+    # Another process may have replaced the engine since it was loaded.
+    if damages := replace(engine, path=folder).damages():
+        raise EngineError(
+            str(engine.path),
+            got="; ".join(damages),
+            expected="the files as they were loaded",
+            todo="Build the engine again.",
+        )
     return engine.manifest.accuracy

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from rvm_trt.engines.artifact import Engine, share_engine, write_engine
 from rvm_trt.engines.describe import describe
 from rvm_trt.engines.manifest import NAME, Manifest
 from rvm_trt.engines.tensorrt_options import TensorRtOptions
-from rvm_trt.errors import EngineError, OptionError
+from rvm_trt.errors import EngineError, ExportError, OptionError
+from rvm_trt.files import sha256_file
 from rvm_trt.options import Backend, Graph, Precision, choice
 
 if TYPE_CHECKING:
@@ -110,20 +111,42 @@ def build_engine(
     if backend is Backend.CPU:
         from rvm_trt.engines.openvino import write_openvino
 
-        return write_engine(
-            folder, wanted, lambda target: write_openvino(info, wanted.precision, target, footage, recipe)
+        return _write(
+            info,
+            folder,
+            wanted,
+            lambda target: write_openvino(info, wanted.precision, target, footage, recipe),
         )
     from rvm_trt.engines.tensorrt_engine import write_tensorrt
 
     measures = calibration is not None and wanted.measurable and info.precision is Precision.FP32
     held_out = calibration.divide(info.profile).held_out if calibration is not None and measures else ()
-    return write_engine(
+    return _write(
+        info,
         folder,
         wanted,
         lambda target: write_tensorrt(
             info, wanted, target, options=options, recipe=recipe, held_out=held_out, progress=progress
         ),
     )
+
+
+def _write(
+    info: GraphInfo, folder: Path, wanted: Manifest, write: Callable[[Path], Mapping[str, Any]]
+) -> Engine:
+    def write_checked(target: Path) -> Mapping[str, Any]:
+        accuracy = write(target)
+        # Another process may have exported to the same file since its hash went into the key.
+        if not info.path.is_file() or sha256_file(info.path) != info.sha256:
+            raise ExportError(
+                str(info.path),
+                got="a graph that was replaced while it was built",
+                expected="one that stays as it is",
+                todo="Build again.",
+            )
+        return accuracy
+
+    return write_engine(folder, wanted, write_checked)
 
 
 def _check_source(info: GraphInfo, precision: Precision, backend: Backend) -> None:

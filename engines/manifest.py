@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Manifest:
         files: file name in the engine's folder → SHA-256.
         accuracy: differences measured at build time, with reference and footage named.
         made: version of rvm-trt and the builder's options.
+        sealed: whether it is as it was written; of one that was read from a file.
     """
 
     profile: Profile
@@ -49,6 +51,7 @@ class Manifest:
     files: Mapping[str, str] = field(default_factory=dict)
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, Any] = field(default_factory=dict)
+    sealed: bool = field(default=True, compare=False)
 
     @property
     def name(self) -> str:
@@ -96,14 +99,18 @@ class Manifest:
             "accuracy": dict(self.accuracy),
         }
 
+    def seal(self) -> str:
+        """SHA-256 of all that it says."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Writes ``manifest.json`` into a folder."""
-        text = json.dumps(self.to_json(), indent=2, sort_keys=True)
+        """Writes ``manifest.json`` into a folder, with its seal."""
+        text = json.dumps({**self.to_json(), "seal": self.seal()}, indent=2, sort_keys=True)
         (Path(folder) / NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
-    """Returns the manifest in an engine's folder.
+    """Returns the manifest in an engine's folder. Whether it was altered is in ``sealed``, not an error yet.
 
     Raises:
         EngineError: there is none, it is damaged, or another version of rvm-trt wrote it.
@@ -118,7 +125,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
             todo="Build the engine again with this version of rvm-trt.",
         )
     try:
-        return Manifest(
+        manifest = Manifest(
             profile=Profile.from_json(data["profile"]),
             graph=choice(Graph, data["graph"], subject="graph"),
             precision=choice(Precision, data["precision"], subject="precision"),
@@ -140,6 +147,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
         # OptionError is a ValueError: a profile or word that is not ours.
         detail = str(error) if isinstance(error, OptionError) else f"a malformed entry ({error})"
         raise _damaged(path, detail) from None
+    return replace(manifest, sealed=data.get("seal") == manifest.seal())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

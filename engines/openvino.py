@@ -55,7 +55,6 @@ def write_openvino(
             lower_to_bfloat16(model)
             _fold(model)
         _name(model, info)
-        openvino.save_model(model, folder / "engine.xml", compress_to_fp16=False)
     except RuntimeError as error:
         raise EngineError(
             str(info.path),
@@ -63,11 +62,24 @@ def write_openvino(
             expected="a graph that OpenVINO reads",
             todo="Export the graph again with this version of rvm-trt.",
         ) from None
+    _save(openvino, model, folder / "engine.xml")
     if recipe is not None:
         recipe.write(folder / "recipe.json")
     if footage is not None:
         return _measure(reference, model, info, footage)
     return {} if recipe is None else {"reference": "the core in fp32 on held-out footage", **recipe.held_out}
+
+
+def _save(openvino: Any, model: Any, path: Path) -> None:
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise EngineError(
+            path.name,
+            got=f"OpenVINO's refusal: {str(error).splitlines()[-1]}",
+            expected="a folder with room to write the engine",
+            todo="Make room, or choose another folder for the engines.",
+        ) from None
 
 
 def _bare(info: GraphInfo) -> onnx.ModelProto:

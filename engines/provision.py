@@ -201,7 +201,8 @@ def _export(
         tell(f"note: {weights.note}")
     loaded = checkpoint_module.load_checkpoint(weights.path)
     served = onnx_module.resolve_profile(profile, loaded)
-    path = engines.parent / "onnx" / f"{served.name}-{graph.value}.onnx"
+    # By checkpoint: two commands at once, each with weights of its own, do not write one file.
+    path = engines.parent / "onnx" / f"{served.name}-{graph.value}-{loaded.sha256[:8]}.onnx"
     tell(f"Exporting the network: {served.name}, {graph.value} graph")
     exported: Path = onnx_module.export_onnx(loaded, served, path, graph=graph)
     return exported

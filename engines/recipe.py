@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -77,8 +78,19 @@ class Recipe:
 
     def write(self, path: Path) -> None:
         """Writes the recipe as JSON, whole or not at all."""
-        with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        data = self.to_json()
+        try:
+            with atomic_file(path) as temporary:
+                temporary.write_text(
+                    json.dumps({**data, "seal": _seal(data)}, indent=1) + "\n", encoding="utf-8"
+                )
+        except OSError as error:
+            raise EngineError(
+                str(path),
+                got=error.strerror or str(error),
+                expected="a folder with room to write the recipe",
+                todo="Make room, or choose another folder.",
+            ) from None
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -89,8 +101,11 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        seal = data.pop("seal")
         if data["schema"] != SCHEMA:
             raise ValueError(f"schema {data['schema']!r}")
+        if seal != _seal(data):
+            raise ValueError("its content is not what its seal names")
         return Recipe(
             ranges={
                 name: InputRange(
@@ -113,6 +128,10 @@ def read_recipe(path: Path) -> Recipe:
             expected="a recipe written by rvm-trt",
             todo="Delete the file and build again.",
         ) from None
+
+
+def _seal(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def _numbers(values: list[float] | None) -> tuple[float, ...] | None:

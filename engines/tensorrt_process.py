@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rvm_trt.contract import TensorSpec
-from rvm_trt.engines.tensorrt import build_plan
+from rvm_trt.engines.tensorrt import BuiltPlan, build_plan
 from rvm_trt.engines.tensorrt_library import load_library
 from rvm_trt.engines.tensorrt_options import TensorRtOptions
 from rvm_trt.errors import EngineError, OptionError, RvmTrtError
@@ -104,17 +104,28 @@ def _main() -> int:
             tensors=[TensorSpec.from_json(entry) for entry in request["tensors"]],
             progress=lambda text: print(text, flush=True),
         )
+        _write(built, Path(request["plan"]))
     except RvmTrtError as error:
         facts = {name: getattr(error, name) for name in ("subject", "got", "expected", "todo")}
         print(json.dumps({"kind": type(error).__name__, **facts}), flush=True)
         return 1
-    plan = Path(request["plan"])
-    plan.write_bytes(built.plan)
-    if built.layers is not None:
-        (plan.parent / "layers.json").write_text(built.layers, encoding="utf-8")
-    if built.log:
-        plan.with_suffix(".log").write_text("\n".join(built.log) + "\n", encoding="utf-8")
     return 0
+
+
+def _write(built: BuiltPlan, plan: Path) -> None:
+    try:
+        plan.write_bytes(built.plan)
+        if built.layers is not None:
+            (plan.parent / "layers.json").write_text(built.layers, encoding="utf-8")
+        if built.log:
+            plan.with_suffix(".log").write_text("\n".join(built.log) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EngineError(
+            plan.name,
+            got=error.strerror or str(error),
+            expected="a folder with room to write the engine",
+            todo="Make room, or choose another folder for the engines.",
+        ) from None
 
 
 if __name__ == "__main__":

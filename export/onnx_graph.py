@@ -78,8 +78,16 @@ def export_onnx(
         fuse(model)
         lower_to_half(model)
         onnx.helper.set_model_props(model, {**_notes(model), "rvm_trt.precision": precision.value})
-    with atomic_file(path) as temporary:
-        onnx.save_model(model, temporary)
+    try:
+        with atomic_file(path) as temporary:
+            onnx.save_model(model, temporary)
+    except OSError as error:
+        raise ExportError(
+            str(path),
+            got=error.strerror or str(error),
+            expected="a folder with room to write the graph",
+            todo="Make room, or choose another folder.",
+        ) from None
     return Path(path)
 
 

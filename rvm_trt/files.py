@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 
@@ -31,52 +33,118 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; renames it to ``path`` on success, removes it on any error.
 
     The suffix is kept, since writers choose their format by it. An existing ``path`` is replaced in one step, and is
-    left as it was on an error.
+    left as it was on an error. What a killed process left behind for the same ``path`` is removed.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem[:80]}-", suffix=target.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    prefix = _prefix(target.stem)
+    _sweep(target.parent, prefix, target.suffix)
+
+    def make() -> Path:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
+        os.close(handle)
+        return Path(name)
+
+    with _claimed(make) as temporary:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary folder beside ``path``; renames it to ``path`` on success, removes it on any error.
 
-    An existing ``path`` is moved aside and removed only when the new one is in place.
+    An existing ``path`` is moved aside and removed only when the new one is in place. Of several processes that write
+    one ``path`` at once the last one's stays. What a killed process left behind for it is removed.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:80]}-"))
-    try:
+    _sweep(target.parent, _prefix(target.name))
+    with _temporary_dir(target) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _replace_dir(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _prefix(name: str) -> str:
+    # Nobody else's: what starts with it may be swept.
+    return f".{name[:80]}.rvm-trt-"
 
 
 def _replace_dir(temporary: Path, target: Path) -> None:
-    if not target.exists():
-        temporary.replace(target)
-        return
-    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:80]}-old-"))
+    while not _moved(temporary, target):
+        with _temporary_dir(target) as aside:
+            try:
+                target.replace(aside / "old")
+            except FileNotFoundError:
+                continue  # another process moved it in the meantime
+            try:
+                if _moved(temporary, target):
+                    return
+            except OSError:
+                (aside / "old").replace(target)
+                raise
+
+
+def _moved(temporary: Path, target: Path) -> bool:
     try:
-        target.replace(old / "old")
-        try:
-            temporary.replace(target)
-        except OSError:
-            (old / "old").replace(target)
-            raise
+        temporary.replace(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False  # something stands there
+        raise
+    return True
+
+
+def _temporary_dir(target: Path) -> AbstractContextManager[Path]:
+    return _claimed(lambda: Path(tempfile.mkdtemp(dir=target.parent, prefix=_prefix(target.name))))
+
+
+@contextmanager
+def _claimed(make: Callable[[], Path]) -> Iterator[Path]:
+    """Yields a temporary path under a lock, which the system drops if this process dies; removes the path."""
+    path, lock = _claim(make)
+    try:
+        yield path
     finally:
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(path)
+        os.close(lock)
+
+
+def _claim(make: Callable[[], Path]) -> tuple[Path, int]:
+    while True:
+        path = make()
+        try:
+            lock = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # swept by another process before it was locked
+        with suppress(OSError):  # a file system without locks: then nothing is swept either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            return path, lock
+        os.close(lock)
+
+
+def _sweep(folder: Path, prefix: str, ending: str = "") -> None:
+    """Removes temporary paths whose process is gone."""
+    for path in folder.iterdir():
+        if not (path.name.startswith(prefix) and path.name.endswith(ending)):
+            continue
+        with suppress(OSError):  # in use, or gone already
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

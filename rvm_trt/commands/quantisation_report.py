@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvm_trt.errors import DependencyError
+from rvm_trt.errors import DependencyError, EngineError
 from rvm_trt.files import atomic_file
 from rvm_trt.options import Precision
 
@@ -20,6 +20,7 @@ def write_report(engines: Sequence[Engine], path: Path) -> None:
     """Writes the recipe that the INT8 engines share as ``path`` (JSON), and a plot beside it with the suffix ``.png``.
 
     Raises:
+        EngineError: the report cannot be written.
         DependencyError: matplotlib is not installed; the JSON is written all the same.
     """
     from rvm_trt.engines.recipe import read_recipe
@@ -32,9 +33,17 @@ def write_report(engines: Sequence[Engine], path: Path) -> None:
         ],
         **recipe.to_json(),
     }
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    _plot(recipe, path.with_suffix(".png"))
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        _plot(recipe, path.with_suffix(".png"))
+    except OSError as error:
+        raise EngineError(
+            str(path),
+            got=error.strerror or str(error),
+            expected="a folder with room to write the report",
+            todo="Name another path with --report.",
+        ) from None
 
 
 def _plot(recipe: Recipe, path: Path) -> None:

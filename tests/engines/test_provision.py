@@ -63,7 +63,7 @@ def test_everything_missing_is_made(provided: Provided, checkpoint: Callable[...
     assert engine.manifest.checkpoint_sha256 == sha256_file(checkpoint())
     assert (engine.profile, engine.manifest.precision) == (ODD, Precision.FP32)
     assert Engine.load(engine.path) == engine
-    graph = engines.parent / "onnx" / "161x97-r0.6-core.onnx"
+    graph = engines.parent / "onnx" / f"161x97-r0.6-core-{sha256_file(checkpoint())[:8]}.onnx"
     assert engine.manifest.onnx_sha256 == sha256_file(graph)
     assert [path.name for path in engines.iterdir()] == [engine.path.name]
 

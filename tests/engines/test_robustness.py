@@ -323,7 +323,7 @@ def test_a_graph_that_is_replaced_during_the_build_gives_no_engine_under_its_has
 ) -> None:
     path = described(graph, tmp_path / "core.onnx")
 
-    def meanwhile(*_: object) -> None:  # the last step before the graph is read
+    def meanwhile(*_: object, **__: object) -> None:  # the last step before the graph is read
         described(graph, path, version="another export")
 
     monkeypatch.setattr("rvm_trt.engines.build.share_engine", meanwhile)

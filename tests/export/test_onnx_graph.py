@@ -306,7 +306,7 @@ def test_a_failing_write_leaves_what_was_there(
     target = tmp_path / "core.onnx"
     if old is not None:
         target.write_bytes(old)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ExportError, match="no space"):
         export_onnx(checkpoint(), ODD, target)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == ([] if old is None else [old])
 
