@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shlex
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from rvm_trt.benchmarks.half_accuracy import (
     half_graph,
     hostile_frames,
 )
+from rvm_trt.benchmarks.half_islands import PRODUCT, island_choices, matching_nodes
 from rvm_trt.errors import DependencyError, OptionError, RvmTrtError
 from rvm_trt.export.checkpoint import load_checkpoint
 from rvm_trt.export.float16 import ISLANDS
@@ -53,15 +53,6 @@ if TYPE_CHECKING:
 
 Advance = Callable[[str], None]
 LIMIT_MAD_E3 = 0.3
-PRODUCT = "product"
-# name → nodes of the fused graph that are no island, but might have been.
-CANDIDATES: Mapping[str, str] = {
-    "slope network": r"refiner\.conv.*",
-    "GRU state update": r"decoder\.decode\d\.gru/(?!Concat|Slice).*",
-    "LR-ASPP": r"aspp[./].*",
-    "rows at 1/16": r"backbone\.features\.([7-9]|1\d)[./].*",
-    "output block": r"decoder\.decode0[./].*",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,24 +76,6 @@ class HalfOptions:
     hostile_frames: int = 20
     islands_frames: int = 24
     command: str = ""
-
-
-def island_choices(fused: onnx.ModelProto) -> dict[str, Mapping[str, str]]:
-    """Returns name → islands: none, each of the product's alone, all of them, and all with one candidate more.
-
-    A candidate that the graph has no nodes for is left out.
-    """
-    choices: dict[str, Mapping[str, str]] = {"none": {}}
-    choices |= {f"{name} alone": {name: nodes} for name, nodes in ISLANDS.items()}
-    choices[PRODUCT] = ISLANDS
-    for name, nodes in CANDIDATES.items():
-        if _matching(fused, {name: nodes}):
-            choices[f"{PRODUCT} + {name}"] = {**ISLANDS, name: nodes}
-    return choices
-
-
-def _matching(fused: onnx.ModelProto, islands: Mapping[str, str]) -> int:
-    return sum(any(re.fullmatch(nodes, node.name) for nodes in islands.values()) for node in fused.graph.node)
 
 
 def run_half_report(options: HalfOptions, *, advance: Advance) -> dict[str, Any]:
@@ -184,7 +157,7 @@ def _analyse(
     rows: dict[str, dict[str, Any]] = {
         name: {
             "islands": name,
-            "fp32_nodes": _matching(fused, islands),
+            "fp32_nodes": matching_nodes(fused, islands),
             "patterns": dict(islands),
             "clips": [],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,13 +72,18 @@ def build_plan(
     messages = _Messages(tactics=options.tactic_log)
     logger = _make_logger(library.module, messages)
     builder = _make_builder(library, logger, messages)
-    definition = _parse(network, builder, library, logger)
+    definition = builder.create_network(1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    # TensorRT-RTX 1.7's parser reads the network after it is freed, and crashes now and then. Never freed, it cannot;
+    # builds run in a process of their own, which returns the memory.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(definition))
+    parser = _parse(network, definition, library, logger)  # owns memory that the build reads
     _check_tensors(definition, tensors)
     config = _configure(builder, library, options)
     monitor = _make_monitor(library.module, library.name, progress)
     config.progress_monitor = monitor
     cache = None if options.timing_cache is None else _TimingCache(config, options.timing_cache)
     plan = builder.build_serialized_network(definition, config)
+    del parser
     if monitor.stopped is not None:
         raise monitor.stopped
     if plan is None:
@@ -150,14 +156,12 @@ def _make_builder(library: Library, logger: Any, messages: _Messages) -> Any:
         raise _refusal(library, "builder", messages.errors) from None
 
 
-def _parse(content: bytes, builder: Any, library: Library, logger: Any) -> Any:
-    module = library.module
-    network = builder.create_network(1 << int(module.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = module.OnnxParser(network, logger)
+def _parse(content: bytes, network: Any, library: Library, logger: Any) -> Any:
+    parser = library.module.OnnxParser(network, logger)
     if not parser.parse(content):
         errors = [_words(parser.get_error(index)) for index in range(parser.num_errors)]
         raise _refusal(library, "graph", errors)
-    return network
+    return parser
 
 
 def _words(error: Any) -> str:

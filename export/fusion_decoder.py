@@ -33,10 +33,10 @@ def join_gates(editor: GraphEditor, *, keep: Container[str] = ()) -> int:
 
 def _join_one(editor: GraphEditor, scope: str) -> None:
     gates, candidate = _node(editor, f"{scope}.ih.0/Conv"), _node(editor, f"{scope}.hh.0/Conv")
-    joined = _producer(editor, gates.input[0])  # Concat of x and h
+    joined = editor.required(gates.input[0])  # Concat of x and h
     h = joined.input[1]
     new_state = _node(editor, f"{scope}/Add")
-    old = [gates, candidate, _producer(editor, candidate.input[0]), *_between(editor, scope)]
+    old = [gates, candidate, editor.required(candidate.input[0]), *_between(editor, scope)]
     weights = [editor.constants[node.input[1]] for node in (gates, candidate)]
     biases = [editor.constants[node.input[2]] for node in (gates, candidate)]
     channels = weights[1].shape[0]
@@ -115,15 +115,15 @@ def join_guided_filter(editor: GraphEditor) -> int:
     project = editor.named("project_mat.conv/Conv")
     if len(boxes) != 4 or project is None:
         return 0
-    of_image = next(node for node in boxes if _producer(editor, node.input[0]).op_type == "Concat")
+    of_image = next(node for node in boxes if editor.required(node.input[0]).op_type == "Concat")
     of_output = next(node for node in boxes if node.input[0] == project.output[0])
     image, hidden, weight = of_image.input[0], project.input[0], editor.constants[of_image.input[1]]
     intercept = next(node for node in editor.find("Sub") if node.input[0] == of_output.output[0])
-    slope = _producer(editor, intercept.input[1]).input[0]
+    slope = editor.required(intercept.input[1]).input[0]
     old = _upstream(editor, intercept, stop={hidden, image})
     layers = [node for node in old if node.op_type == "Conv" and node.name.startswith("refiner.conv")]
     divide = next((node for node in old if node.op_type == "Div"), None)
-    epsilon = _producer(editor, divide.input[1]).input[1] if divide is not None else ""
+    epsilon = editor.required(divide.input[1]).input[1] if divide is not None else ""
     editor.remove(old)
     output = _pointwise(editor, hidden, project, scope="project_mat.conv")
     squares, products = (editor.emit("Mul", [image, other], scope="refiner") for other in (image, output))
@@ -201,11 +201,4 @@ def _node(editor: GraphEditor, name: str) -> onnx.NodeProto:
     node = editor.named(name)
     if node is None:
         raise ValueError(f"no node {name}")
-    return node
-
-
-def _producer(editor: GraphEditor, tensor: str) -> onnx.NodeProto:
-    node = editor.producer(tensor)
-    if node is None:
-        raise ValueError(f"{tensor} has no producer")
     return node

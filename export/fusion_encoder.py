@@ -50,9 +50,9 @@ def gate_weights(editor: GraphEditor, *, keep: Container[str] = ()) -> int:
         projection = editor.consumers(scale.output[0])[0]
         if editor.shape(gate.output[0])[0] != 1 or projection.name in keep:
             continue
-        second = _producer(editor, gate.input[0])
-        relu = _producer(editor, second.input[0])
-        first = _producer(editor, relu.input[0])
+        second = editor.required(gate.input[0])
+        relu = editor.required(second.input[0])
+        first = editor.required(relu.input[0])
         _gate_one(editor, scale, projection, (first, relu, second, gate))
         moved += 1
     return moved
@@ -154,10 +154,3 @@ def _mean(editor: GraphEditor, tensor: str, scope: str) -> str:
 def _pad(array: Array, axis: int, length: int) -> Array:
     widths = [(0, length - size if index == axis else 0) for index, size in enumerate(array.shape)]
     return np.pad(array, widths)
-
-
-def _producer(editor: GraphEditor, tensor: str) -> onnx.NodeProto:
-    node = editor.producer(tensor)
-    if node is None:
-        raise ValueError(f"{tensor} has no producer")
-    return node

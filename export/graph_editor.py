@@ -41,6 +41,13 @@ class GraphEditor:
         """Returns the node that gives a tensor; None for the graph's inputs and constants."""
         return next((node for node in self.nodes if tensor in node.output), None)
 
+    def required(self, tensor: str) -> onnx.NodeProto:
+        """Returns the node that gives a tensor; raises `ValueError` where none does."""
+        node = self.producer(tensor)
+        if node is None:
+            raise ValueError(f"no node gives {tensor}")
+        return node
+
     def consumers(self, tensor: str) -> list[onnx.NodeProto]:
         """Returns the nodes that read a tensor."""
         return [node for node in self.nodes if tensor in node.input]

@@ -25,16 +25,8 @@ from rvm_trt.benchmarks.half_accuracy import (
     half_graph,
     hostile_frames,
 )
-from rvm_trt.benchmarks.half_report import (
-    CANDIDATES,
-    LIMIT_MAD_E3,
-    PRODUCT,
-    HalfOptions,
-    island_choices,
-    passed,
-    run_half_report,
-    table,
-)
+from rvm_trt.benchmarks.half_islands import CANDIDATES, PRODUCT, island_choices
+from rvm_trt.benchmarks.half_report import LIMIT_MAD_E3, HalfOptions, passed, run_half_report, table
 from rvm_trt.export.float16 import ISLANDS
 from rvm_trt.export.fusion import fuse
 from rvm_trt.export.parity import compose, frame_tensor

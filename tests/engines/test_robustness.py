@@ -185,7 +185,9 @@ def test_a_damaged_plan_is_built_again_by_tensorrt(engine: Engine, graph: Path) 
     before = contents(engine)
     flip(engine.path / "engine.plan", 8_000_000)
     again = build_engine(graph, engines=engine.path.parent, **RTX)
-    assert Engine.load(engine.path) == again == engine
+    # Not its bytes: a plan lists its outputs in an order that is not always the same.
+    assert Engine.load(engine.path) == again
+    assert again.manifest.key() == engine.manifest.key()
     assert contents(again).keys() == before.keys()
     assert names(engine.path.parent) == [engine.path.name]
 
