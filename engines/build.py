@@ -104,7 +104,7 @@ def build_engine(
         if shared is not None:
             return shared
     recipe = None
-    if wanted.precision is Precision.INT8:
+    if wanted.precision is Precision.INT8 and calibration is not None:  # `describe` refuses INT8 without it
         recipe = _recipe(
             info, core, calibration, mad_budget, Path(engines).parent / "recipes", search_progress
         )
@@ -162,7 +162,7 @@ def _check_source(info: GraphInfo, precision: Precision, backend: Backend) -> No
 def _recipe(
     info: GraphInfo,
     core: str | os.PathLike[str] | None,
-    calibration: CalibrationFootage | None,
+    calibration: CalibrationFootage,
     mad_budget: float,
     folder: Path,
     progress: Progress | None,
@@ -177,13 +177,6 @@ def _recipe(
             got=f"the {searched.graph.value} graph with batch {searched.profile.batch}",
             expected="the core graph with batch 1, which the INT8 search runs on",
             todo="Export it as well and give it as core=.",
-        )
-    if calibration is None:
-        raise OptionError(
-            "calibration",
-            got="none",
-            expected="footage of people, for INT8",
-            todo="Give calibration=, or a clip with --calibration.",
         )
     return recipe_for(searched, calibration, mad_budget=mad_budget, folder=folder, progress=progress)
 
