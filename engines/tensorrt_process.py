@@ -1,7 +1,7 @@
 """Builds one TensorRT plan in a process of its own, so that a crash stays outside and its memory comes back.
 
-A plan's order of outputs follows addresses in memory: in a fresh process they nearly always repeat, and equal inputs then
-give equal bytes.
+A plan's order of outputs follows addresses in memory: in a fresh process they nearly always repeat, and equal inputs
+then give equal bytes.
 """
 
 from __future__ import annotations
