@@ -12,7 +12,6 @@ from rvm_trt.export.float16 import ISLANDS
 PRODUCT = "product"
 # name → nodes of the fused graph that are no island, but might have been.
 CANDIDATES: Mapping[str, str] = {
-    "slope network": r"refiner\.conv.*",
     "GRU state update": r"decoder\.decode\d\.gru/(?!Concat|Slice).*",
     "LR-ASPP": r"aspp[./].*",
     "rows at 1/16": r"backbone\.features\.([7-9]|1\d)[./].*",

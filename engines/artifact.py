@@ -73,7 +73,7 @@ class Engine:
         """
         manifest = self.manifest
         found = []
-        contract = tensors(manifest.profile, manifest.graph, dtype=manifest.dtype)
+        contract = tensors(manifest.profile, manifest.graph, dtype=manifest.dtype, trunk=manifest.trunk)
         for got, expected in zip(manifest.tensors, contract, strict=False):
             if got != expected:
                 found.append(
@@ -106,7 +106,7 @@ class Engine:
 
 
 def _words(spec: TensorSpec) -> str:
-    return f"{spec.shape} {spec.dtype} {spec.direction}"
+    return f"{spec.shape} {spec.dtype} {spec.layout} {spec.direction}"
 
 
 def write_engine(

@@ -75,7 +75,9 @@ def describe(
         precision=precision,
         backend=backend,
         backend_version=version,
-        tensors=tensors(profile, graph, dtype=dtype),
+        tensors=tensors(
+            profile, graph, dtype=dtype, trunk=backend is not Backend.CPU and graph is Graph.CORE
+        ),
         targets=targets,
         checkpoint_sha256=checkpoint_sha256,
         onnx_sha256=onnx_sha256,

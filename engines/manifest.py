@@ -16,7 +16,7 @@ from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.options import Backend, Graph, Precision, choice
 from rvm_trt.profile import Profile
 
-SCHEMA = 1
+SCHEMA = 2
 NAME = "manifest.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -64,6 +64,11 @@ class Manifest:
         """NumPy's name of the element type of its tensors: float16 for TensorRT below FP32, else float32."""
         half = self.backend is not Backend.CPU and self.precision is not Precision.FP32
         return "float16" if half else "float32"
+
+    @property
+    def trunk(self) -> bool:
+        """Whether it ends at the hidden features ``hid``, as TensorRT's cores do; the head is in ``head.npz`` then."""
+        return self.backend is not Backend.CPU and self.graph is Graph.CORE
 
     @property
     def measurable(self) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rvm_trt.contract import TensorSpec
+from rvm_trt.contract import CHANNELS_LAST, LINEAR, TensorSpec
 from rvm_trt.engines.tensorrt_library import Library, has_gpu
 from rvm_trt.engines.tensorrt_options import TensorRtOptions
 from rvm_trt.errors import EngineError, OptionError
@@ -78,6 +78,7 @@ def build_plan(
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(definition))
     parser = _parse(network, definition, library, logger)  # owns memory that the build reads
     _check_tensors(definition, tensors)
+    _lay_out(definition, library.module, tensors)
     config = _configure(builder, library, options)
     monitor = _make_monitor(library.module, library.name, progress)
     config.progress_monitor = monitor
@@ -185,10 +186,8 @@ def _is_noise(line: str) -> bool:
 
 
 def _check_tensors(network: Any, expected: Sequence[TensorSpec]) -> None:
-    inputs = [_spec(network.get_input(index), "input") for index in range(network.num_inputs)]
-    outputs = [_spec(network.get_output(index), "output") for index in range(network.num_outputs)]
-    got = {spec.name: spec for spec in (*inputs, *outputs)}
-    wanted = {spec.name: spec for spec in expected}
+    got = {tensor.name: _spec(tensor, direction) for tensor, direction in _tensors(network)}
+    wanted = {spec.name: replace(spec, layout=LINEAR) for spec in expected}  # a graph knows no layouts
     found = [_describe(got[name]) for name in got if got[name] != wanted.get(name)]
     missing = [_describe(wanted[name]) for name in wanted if got.get(name) != wanted[name]]
     if found or missing:
@@ -198,6 +197,22 @@ def _check_tensors(network: Any, expected: Sequence[TensorSpec]) -> None:
             expected="; ".join(missing) or "no more tensors than the profile has",
             todo="Export the graph again for this profile and precision.",
         )
+
+
+def _tensors(network: Any) -> Iterator[tuple[Any, str]]:
+    yield from ((network.get_input(index), "input") for index in range(network.num_inputs))
+    yield from ((network.get_output(index), "output") for index in range(network.num_outputs))
+
+
+def _lay_out(network: Any, module: Any, tensors: Sequence[TensorSpec]) -> None:
+    """Fixes the layout of every input and output, so that no builder chooses one that the runtime does not know."""
+    wanted = {spec.name: spec for spec in tensors}
+    for tensor, _ in _tensors(network):
+        spec = wanted[tensor.name]
+        # HWC8 fills channels up to a multiple of 8: `hid` has 16, so that it is plain channels-last.
+        last = "HWC8" if spec.dtype == "float16" else "HWC"
+        form = last if spec.layout == CHANNELS_LAST else "LINEAR"
+        tensor.allowed_formats = 1 << int(getattr(module.TensorFormat, form))
 
 
 def _spec(tensor: Any, direction: str) -> TensorSpec:

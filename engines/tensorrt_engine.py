@@ -14,6 +14,7 @@ import onnx
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
 from rvm_trt.engines.alpha import AlphaDifference, difference, pool
 from rvm_trt.engines.half_arithmetic import emulate_half
+from rvm_trt.engines.head import cut_head
 from rvm_trt.engines.lowering import lower
 from rvm_trt.engines.manifest import Manifest
 from rvm_trt.engines.recipe import Recipe
@@ -26,6 +27,7 @@ from rvm_trt.profile import Profile
 
 Array = npt.NDArray[np.float32]
 NETWORK = "network.onnx"
+HEAD = "head.npz"
 RECIPE = "recipe.json"
 _TURING = "sm_75"
 
@@ -41,6 +43,9 @@ def write_tensorrt(
     progress: Callable[[str], None] | None = None,
 ) -> Mapping[str, Any]:
     """Writes the lowered network, its plans and, for INT8, the recipe into a folder, and returns the accuracy.
+
+    A core is cut behind the decoder: the network and its plans end at the hidden features ``hid``, and ``head.npz``
+    holds the weights of the rest (see `rvm_trt.engines.head`). The accuracy is that of both together.
 
     There is one plan, ``engine.plan``, and one for Turing of its own, ``engine-sm_75.plan``, where both are asked
     for: in a plan that serves Turing too, TensorRT for RTX runs no convolution in INT8 on any GPU.
@@ -62,8 +67,7 @@ def write_tensorrt(
     if info.precision is Precision.FP32:
         tell(f"Rewriting the graph: {manifest.precision.value}")
     lowered = lower(model, manifest.precision, None if recipe is None else recipe.ranges)
-    network = folder / NETWORK
-    onnx.save_model(lowered, network)
+    network = _write_network(lowered, folder, trunk=manifest.trunk)
     for name, part in plans(options, manifest.backend).items():
         build_in_process(
             network,
@@ -84,6 +88,17 @@ def write_tensorrt(
         "arithmetic": "emulated on the CPU",
         **measured.to_json(),
     }
+
+
+def _write_network(lowered: onnx.ModelProto, folder: Path, *, trunk: bool) -> Path:
+    network = folder / NETWORK
+    if trunk:
+        body = onnx.ModelProto()
+        body.CopyFrom(lowered)
+        np.savez(folder / HEAD, allow_pickle=False, **cut_head(body))
+        lowered = body
+    onnx.save_model(lowered, network)
+    return network
 
 
 def plans(options: TensorRtOptions, backend: Backend) -> dict[str, TensorRtOptions]:

@@ -15,8 +15,9 @@ from rvm_trt.export.graph_editor import Array, GraphEditor
 # name → the nodes, by their whole names in a graph after `fuse`. What each is worth, and what others would be:
 # benchmarks/results/fp16.json.
 ISLANDS: Mapping[str, str] = {
-    # box(xy) − box(x)·box(y) cancels; so does what makes its input, the projection to residual and alpha.
-    "guided-filter statistics": r"(refiner|refiner\.box_filter|project_mat\.conv)/.*|ReduceMean|Concat",
+    # box(xy) − box(x)·box(y) cancels; so does what makes its input, the projection to residual and alpha. The slope
+    # network matters less, but a kernel of the runtime computes all of the head, in FP32.
+    "head": r"(refiner(\.[\w.]+)?|project_mat\.conv)/.*|ReduceMean|Concat",
     # MobileNetV3's, up to 1/4 of the size: where the network cannot decide whether something is a person, rounding
     # here tips it.
     "first layers": r"backbone(/|\.features\.[0-3](\.|/)).*",

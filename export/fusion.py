@@ -10,7 +10,7 @@ from rvm_trt.errors import OptionError
 from rvm_trt.export import fusion_decoder, fusion_encoder
 from rvm_trt.export.graph_editor import GraphEditor
 
-STEPS = ("gates", "aspp", "averages", "gru", "pyramid", "guided-filter")
+STEPS = ("gates", "aspp", "small-gates", "averages", "gru", "pyramid", "guided-filter")
 
 
 def fuse(
@@ -42,6 +42,7 @@ def fuse(
     rewrites: Mapping[str, Callable[[GraphEditor], int]] = {
         "gates": lambda editor: fusion_encoder.gate_weights(editor, keep=keep),
         "aspp": fusion_encoder.join_aspp,
+        "small-gates": lambda editor: fusion_encoder.average_in_gates(editor, keep=keep),
         "averages": fusion_encoder.average_channels_last,
         "gru": lambda editor: fusion_decoder.join_gates(editor, keep=keep),
         "pyramid": fusion_decoder.slice_pyramid,

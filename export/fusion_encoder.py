@@ -10,6 +10,9 @@ import onnx
 
 from rvm_trt.export.graph_editor import Array, GraphEditor
 
+_GATE_OUTPUTS = 32
+_GATE_ROWS = 64
+
 
 def average_channels_last(editor: GraphEditor) -> int:
     """Writes each global average as a mean over the channels-last view that the convolutions produce anyway.
@@ -27,6 +30,61 @@ def average_channels_last(editor: GraphEditor) -> int:
         )
     editor.remove(pools)
     return len(pools)
+
+
+def average_in_gates(editor: GraphEditor, *, keep: Container[str] = ()) -> int:
+    """Joins each global average with a small first gate layer behind it: one kernel where there were two.
+
+    ``W·mean(x) = Σ_rows mean_row(W·x)``: one kernel gives the layer's part of every row, and the kernel after it adds
+    the rows up. The activation is read once for each output of the layer, so layers of more than `_GATE_OUTPUTS` stay;
+    so do pictures whose shorter side has more than `_GATE_ROWS` rows. Returns the number of averages joined.
+    """
+    joined = 0
+    for pool in editor.find("GlobalAveragePool"):
+        layer, *others = editor.consumers(pool.output[0])
+        sides = editor.shape(pool.input[0])[2:]
+        if layer.op_type != "Conv" or others or layer.name in keep or min(sides) > _GATE_ROWS:
+            continue
+        if _used_outputs(editor.constants[layer.input[1]]) <= _GATE_OUTPUTS:
+            _average_in_layer(editor, pool, layer)
+            joined += 1
+    return joined
+
+
+def _used_outputs(weight: Array) -> int:
+    """Returns how many rows of a layer's weights there are before the zeros that fill them up."""
+    return int(np.flatnonzero(weight.reshape(weight.shape[0], -1).any(axis=1))[-1]) + 1
+
+
+def _average_in_layer(editor: GraphEditor, pool: onnx.NodeProto, layer: onnx.NodeProto) -> None:
+    scope = layer.name.rpartition("/")[0]
+    batch, channels, *sides = editor.shape(pool.input[0])
+    rows, columns = min(sides), max(sides)
+    upright = sides[0] == rows
+    weight = editor.constants[layer.input[1]][:, :, 0, 0]  # (outputs, channels)
+    outputs = _used_outputs(weight)
+    weight, padding = weight[:outputs], weight.shape[0] - outputs
+    # Divided by the length of a row here and by their number below: by both at once, weights would vanish in half.
+    scaled = (weight / columns).reshape(1, 1, outputs, 1, channels).astype(np.float32)
+    order = [0, 2, 3, 1] if upright else [0, 3, 2, 1]  # to batch, rows, columns, channels
+    view = editor.emit("Transpose", [pool.input[0]], scope=scope, perm=order)
+    view = editor.emit("Unsqueeze", [view, editor.integers(2)], scope=scope)
+    product = editor.emit("Mul", [view, editor.constant(scaled, f"{layer.input[1]}.row")], scope=scope)
+    parts = editor.emit("ReduceSum", [product, editor.integers(3, 4)], scope=scope, keepdims=0)
+    terms = [editor.cut(parts, axis=1, start=row, stop=row + 1, scope=scope) for row in range(rows)]
+    while len(terms) > 1:  # in pairs: fewer roundings than one after the other
+        pairs = [editor.emit("Add", terms[i : i + 2], scope=scope) for i in range(0, len(terms) - 1, 2)]
+        terms = pairs + terms[2 * len(pairs) :]
+    share = editor.constant(np.full((1, 1, 1), 1 / rows, np.float32), f"{scope}.share")
+    total = editor.emit("Mul", [terms[0], share], scope=scope)
+    if padding:
+        nothing = editor.constant(np.zeros((batch, 1, padding), np.float32), f"{scope}.padding")
+        total = editor.emit("Concat", [total, nothing], scope=scope, axis=2)
+    bias = editor.constant(editor.constants[layer.input[2]].reshape(1, 1, -1), f"{layer.input[2]}.row")
+    total = editor.emit("Add", [total, bias], scope=scope)
+    shape = editor.integers(batch, outputs + padding, 1, 1)
+    editor.emit("Reshape", [total, shape], scope=scope, output=layer.output[0])
+    editor.remove([pool, layer])
 
 
 def gate_weights(editor: GraphEditor, *, keep: Container[str] = ()) -> int:

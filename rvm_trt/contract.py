@@ -12,6 +12,11 @@ from rvm_trt.profile import Profile
 
 STATE_INPUTS = ("r1i", "r2i", "r3i", "r4i")
 STATE_OUTPUTS = ("r1o", "r2o", "r3o", "r4o")
+HIDDEN = "hid"
+HIDDEN_CHANNELS = 16
+LINEAR = "linear"
+CHANNELS_LAST = "channels_last"
+_LAYOUTS = (LINEAR, CHANNELS_LAST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,16 +24,18 @@ class TensorSpec:
     """One input or output tensor of a graph.
 
     Attributes:
-        name: upstream's name (``src, fgr, pha, r1i..r4i, r1o..r4o``) or ``A``, ``b``.
-        shape: static shape, ``(N, C, H, W)``.
+        name: upstream's name (``src, fgr, pha, r1i..r4i, r1o..r4o``) or ``A``, ``b``, ``hid``.
+        shape: static shape, ``(N, C, H, W)`` whatever the layout.
         dtype: NumPy's name of the element type, ``float32`` or ``float16``.
         direction: ``input`` or ``output``.
+        layout: order in memory: ``linear`` as the shape says, ``channels_last`` is ``(N, H, W, C)``.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     direction: str
+    layout: str = LINEAR
 
     def to_json(self) -> dict[str, Any]:
         """The tensor as plain JSON values; `from_json` is its inverse."""
@@ -38,39 +45,52 @@ class TensorSpec:
     def from_json(cls, data: Mapping[str, Any]) -> TensorSpec:
         """Returns the tensor that `to_json` wrote; raises `EngineError` where it is malformed."""
         try:
-            spec = cls(**{**data, "shape": tuple(data["shape"])})
+            spec = cls(**{**data, "shape": tuple(data["shape"]), "layout": data["layout"]})
         except (KeyError, TypeError):
             raise _malformed(data) from None
         texts = (spec.name, spec.dtype, spec.direction)
-        if not all(isinstance(t, str) for t in texts) or not all(
-            type(n) is int and n > 0 for n in spec.shape
-        ):
+        sizes = all(type(n) is int and n > 0 for n in spec.shape)
+        if not sizes or not all(isinstance(t, str) for t in texts) or spec.layout not in _LAYOUTS:
             raise _malformed(data)
         return spec
 
 
-def tensors(profile: Profile, graph: Graph, *, dtype: str = "float32") -> tuple[TensorSpec, ...]:
+def tensors(
+    profile: Profile, graph: Graph, *, dtype: str = "float32", trunk: bool = False
+) -> tuple[TensorSpec, ...]:
     """Returns every tensor of a graph, inputs first, in upstream's order.
 
     The core reads ``src`` at low resolution and gives ``A`` and ``b``, 4 channels each: three for the foreground
-    residual and one for alpha. The full graph reads ``src`` at frame size and gives ``fgr`` and ``pha``.
+    residual and one for alpha. The full graph reads ``src`` at frame size and gives ``fgr`` and ``pha``. The *trunk*
+    of a core, what TensorRT gets, ends at the decoder's hidden features ``hid``, from which a kernel of the runtime
+    computes ``A`` and ``b``; ``hid`` lies channels last, as the convolution before it writes it.
     """
     low = (profile.low_height, profile.low_width)
-    frame = (profile.height, profile.width)
-    size, results = (low, (("A", 4), ("b", 4))) if graph is Graph.CORE else (frame, (("fgr", 3), ("pha", 1)))
+    size = low if graph is Graph.CORE else (profile.height, profile.width)
     inputs = [("src", (profile.batch, 3, *size)), *zip(STATE_INPUTS, profile.state_shapes, strict=True)]
-    outputs = [(name, (profile.batch, channels, *size)) for name, channels in results]
+    outputs = [(name, (profile.batch, channels, *size)) for name, channels in _results(graph, trunk)]
     outputs += zip(STATE_OUTPUTS, profile.state_shapes, strict=True)
+
+    def spec(name: str, shape: tuple[int, ...], direction: str) -> TensorSpec:
+        layout = CHANNELS_LAST if name == HIDDEN else LINEAR
+        return TensorSpec(name=name, shape=shape, dtype=dtype, direction=direction, layout=layout)
+
     return (
-        *(TensorSpec(name=n, shape=s, dtype=dtype, direction="input") for n, s in inputs),
-        *(TensorSpec(name=n, shape=s, dtype=dtype, direction="output") for n, s in outputs),
+        *(spec(name, shape, "input") for name, shape in inputs),
+        *(spec(name, shape, "output") for name, shape in outputs),
     )
+
+
+def _results(graph: Graph, trunk: bool) -> tuple[tuple[str, int], ...]:
+    if graph is Graph.FULL:
+        return (("fgr", 3), ("pha", 1))
+    return ((HIDDEN, HIDDEN_CHANNELS),) if trunk else (("A", 4), ("b", 4))
 
 
 def _malformed(data: object) -> EngineError:
     return EngineError(
         "tensor",
         got=repr(data),
-        expected="name, shape, dtype and direction",
+        expected="name, shape, dtype, direction and layout",
         todo="The manifest is damaged: build the engine again.",
     )

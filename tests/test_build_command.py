@@ -158,7 +158,7 @@ def test_targets_are_chosen_and_turing_has_a_plan_of_its_own(build: Build, clip:
     out, _ = build("--backend", "tensorrt-rtx", "--sm", "7.5,sm_89", "--json", "--calibration", clip)
     manifest = json.loads(out)
     assert manifest["targets"] == ["sm_75", "sm_89"]
-    assert set(manifest["files"]) == {"engine.plan", "engine-sm_75.plan", "network.onnx"}
+    assert set(manifest["files"]) == {"engine.plan", "engine-sm_75.plan", "network.onnx", "head.npz"}
     assert manifest == Engine.load(build.engines / FP16).manifest.to_json()
 
 
@@ -257,7 +257,8 @@ def test_a_library_that_is_missing_leaves_auto_with_the_cpu(
 
 def test_a_refusal_of_the_builder_is_one_message(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(model: Any, *_: object) -> Any:
-        model.graph.node[0].op_type = "Nonsense"
+        model.graph.node[0].op_type, model.graph.node[0].domain = "Nonsense", "nowhere"
+        model.opset_import.add(domain="nowhere", version=1)
         return model
 
     monkeypatch.setattr("rvm_trt.engines.tensorrt_engine.lower", broken)

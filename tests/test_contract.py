@@ -49,8 +49,21 @@ def test_hd_and_4k_have_one_core() -> None:
     assert tensors(HD, Graph.FULL) != tensors(Profile.named("4k"), Graph.FULL)
 
 
+def test_a_trunk_gives_hidden_features_channels_last() -> None:
+    specs = {spec.name: spec for spec in tensors(HD, Graph.CORE, dtype="float16", trunk=True)}
+    assert list(specs) == ["src", "r1i", "r2i", "r3i", "r4i", "hid", "r1o", "r2o", "r3o", "r4o"]
+    assert (specs["hid"].shape, specs["hid"].direction) == ((1, 16, 270, 480), "output")
+    assert [name for name, spec in specs.items() if spec.layout == "channels_last"] == ["hid"]
+    assert [specs[name].shape for name in ("r1i", "r2i", "r3i", "r4i")] == STATES
+
+
+def test_graphs_that_are_no_trunk_are_linear_throughout() -> None:
+    for graph in Graph:
+        assert {spec.layout for spec in tensors(HD, graph)} == {"linear"}
+
+
 def test_json_round_trip() -> None:
-    for spec in tensors(HD, Graph.CORE):
+    for spec in (*tensors(HD, Graph.CORE), *tensors(HD, Graph.CORE, trunk=True)):
         assert TensorSpec.from_json(spec.to_json()) == spec
         assert type(spec.to_json()["shape"]) is list
 
@@ -68,16 +81,17 @@ def test_json_round_trip() -> None:
         {"name": 5},
         {"dtype": None},
         {"direction": ["input"]},
+        {"layout": "sideways"},
         {"extra": 1},
     ],
 )
 def test_malformed_tensors_are_refused(change: dict[str, Any]) -> None:
     data = {**tensors(HD, Graph.CORE)[0].to_json(), **change}
-    with pytest.raises(EngineError, match="expected name, shape, dtype and direction"):
+    with pytest.raises(EngineError, match="expected name, shape, dtype, direction and layout"):
         TensorSpec.from_json(data)
 
 
-@pytest.mark.parametrize("field", ["name", "shape", "dtype", "direction"])
+@pytest.mark.parametrize("field", ["name", "shape", "dtype", "direction", "layout"])
 def test_a_tensor_without_a_field_is_refused(field: str) -> None:
     data = tensors(HD, Graph.CORE)[0].to_json()
     del data[field]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rvm_trt.contract import TensorSpec
+from rvm_trt.contract import LINEAR, TensorSpec
 from rvm_trt.options import Backend, Precision
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def _kernels(engine: Engine) -> str:
         for name in engine.manifest.files
         if name.endswith(".plan")
     }
-    return ", ".join(f"{count} in {name}" for name, count in counts.items())
+    found = ", ".join(f"{count} in {name}" for name, count in counts.items())
+    return f"{found}; the head is one more, of the runtime" if engine.manifest.trunk else found
 
 
 def _runs_on(manifest: Manifest) -> str:
@@ -87,4 +88,9 @@ def _runs_on(manifest: Manifest) -> str:
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:
-    return ", ".join(f"{spec.name} {spec.shape} {spec.dtype}" for spec in specs)
+    return ", ".join(_spec(spec) for spec in specs)
+
+
+def _spec(spec: TensorSpec) -> str:
+    layout = "" if spec.layout == LINEAR else f" {spec.layout.replace('_', ' ')}"
+    return f"{spec.name} {spec.shape} {spec.dtype}{layout}"

@@ -95,7 +95,14 @@ def engine_of(engine: Engine, folder: Path, backend: Backend, files: Mapping[str
             (target / name).write_bytes(content)
         return {}
 
-    manifest = replace(engine.manifest, backend=backend, targets=("sm_89",), files={}, accuracy={})
+    manifest = replace(
+        engine.manifest,
+        backend=backend,
+        targets=("sm_89",),
+        tensors=tensors(engine.profile, Graph.CORE, trunk=backend is not Backend.CPU),
+        files={},
+        accuracy={},
+    )
     return write_engine(folder, manifest, write)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from rvm_trt import Profile
 from rvm_trt.contract import tensors
+from rvm_trt.engines.head import cut_head
 from rvm_trt.engines.plan import read_plan
 from rvm_trt.engines.tensorrt import build_plan
 from rvm_trt.engines.tensorrt_library import Library, load_library
@@ -32,13 +33,19 @@ def library() -> Library:
 
 
 @pytest.mark.parametrize(
-    ("surgery", "dtype", "count"),
-    [((), "float32", 138), ((fuse,), "float32", 105), ((fuse, lower_to_half), "float16", 104)],
-    ids=["plain", "fused", "fused-fp16"],
+    ("surgery", "dtype", "trunk", "count"),
+    [
+        ((), "float32", False, 138),
+        ((fuse,), "float32", False, 102),
+        ((fuse, lower_to_half), "float16", False, 101),
+        ((fuse, lower_to_half, cut_head), "float16", True, 95),
+    ],
+    ids=["plain", "fused", "fused-fp16", "trunk-fp16"],
 )
 def test_the_core_s_kernels_at_hd(
     surgery: tuple[Callable[[onnx.ModelProto], object], ...],
     dtype: str,
+    trunk: bool,
     count: int,
     library: Library,
     exported: Callable[..., Path],
@@ -51,7 +58,7 @@ def test_the_core_s_kernels_at_hd(
         model.SerializeToString(),
         library=library,
         options=TensorRtOptions(targets=("sm_89",)),
-        tensors=tensors(HD, Graph.CORE, dtype=dtype),
+        tensors=tensors(HD, Graph.CORE, dtype=dtype, trunk=trunk),
     )
     path = tmp_path / "core.plan"
     path.write_bytes(built.plan)

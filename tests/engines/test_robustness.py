@@ -280,7 +280,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_engine(engine: Engine) ->
         ({"checkpoint_sha256": "e" * 64}, "checkpoint_sha256 is 'eeee.*', expected '"),
         ({"onnx_sha256": "e" * 64}, "onnx_sha256 is 'eeee.*', expected '"),
         ({"made": {}}, "made is {}, expected {"),
-        ({"schema": 2}, "schema 2, expected schema 1"),
+        ({"schema": 1}, "schema 1, expected schema 2"),
     ],
     ids=["version", "targets", "checkpoint", "onnx", "made", "schema"],
 )

@@ -77,12 +77,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_an_engine_holds_the_plan_and_the_graph_it_was_made_from(half: Engine, graph: Path) -> None:
     manifest = half.manifest
     assert half.path.name == "161x97-r0.6-core-fp16-tensorrt-rtx"
-    assert set(contents(half.path)) == {"engine.plan", "network.onnx", NAME}
+    assert set(contents(half.path)) == {"engine.plan", "network.onnx", "head.npz", NAME}
     assert (manifest.profile, manifest.graph) == (ODD, Graph.CORE)
     assert (manifest.precision, manifest.backend) == (Precision.FP16, Backend.TENSORRT_RTX)
     assert (manifest.targets, manifest.backend_version) == (("sm_89",), tensorrt_rtx.__version__)
     assert manifest.made["options"] == ADA.to_json()
-    assert manifest.tensors == tensors(ODD, Graph.CORE, dtype="float16")
+    assert manifest.tensors == tensors(ODD, Graph.CORE, dtype="float16", trunk=True)
     assert manifest.onnx_sha256 == sha256_file(graph)
     assert manifest.accuracy == {}
     assert Engine.load(half.path) == half
@@ -111,7 +111,7 @@ def test_fp32_engines_compute_in_fp32_for_ampere_and_later(graph: Path, tmp_path
     plan = read_plan(engine.file("engine.plan"))
     assert engine.manifest.targets == DEFAULT_TARGETS
     assert set(plan.targets) == set(DEFAULT_TARGETS)
-    assert engine.manifest.tensors == tensors(ODD, Graph.CORE)
+    assert engine.manifest.tensors == tensors(ODD, Graph.CORE, trunk=True)
     assert "float16" not in {tensor.dtype for tensor in plan.tensors.values()}
     assert Engine.load(engine.path) == engine
 
@@ -166,7 +166,7 @@ def test_another_version_source_or_checkpoint_builds_again(
 
 def test_turing_gets_a_plan_of_its_own(graph: Path, tmp_path: Path) -> None:
     engine = build(graph, tmp_path, options=TensorRtOptions(targets=("sm_75", "sm_89")))
-    assert set(engine.manifest.files) == {"engine.plan", "engine-sm_75.plan", "network.onnx"}
+    assert set(engine.manifest.files) == {"engine.plan", "engine-sm_75.plan", "network.onnx", "head.npz"}
     assert engine.manifest.targets == ("sm_75", "sm_89")
     found = {
         name: set(read_plan(engine.path / name).targets) for name in ("engine.plan", "engine-sm_75.plan")
@@ -242,7 +242,8 @@ def test_a_graph_in_half_gives_nothing_but_fp16_engines_for_tensorrt(
 def unbuildable(model: onnx.ModelProto, *_: object) -> onnx.ModelProto:
     broken = onnx.ModelProto()
     broken.CopyFrom(model)
-    broken.graph.node[0].op_type = "Nonsense"
+    broken.graph.node[0].op_type, broken.graph.node[0].domain = "Nonsense", "nowhere"
+    broken.opset_import.add(domain="nowhere", version=1)
     return broken
 
 
