@@ -95,10 +95,16 @@ def test_the_wheel_holds_the_licence_and_the_type_marker(members: list[str]) -> 
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in members)
 
 
+def test_the_wheel_holds_every_kernel(members: list[str]) -> None:
+    sources = {path.name for path in (ROOT / "runtime" / "kernels").iterdir() if path.suffix in (".cu", ".cuh")}
+    assert len(sources) > 3
+    assert {f"rvm_trt/runtime/kernels/{name}" for name in sources} <= set(members)
+
+
 def test_the_wheel_holds_nothing_else(members: list[str]) -> None:
     for name in members:
         assert name.startswith(("rvm_trt/", "rvm_trt-")), name
-        assert name.endswith((".py", "py.typed")) or ".dist-info/" in name, name
+        assert name.endswith((".py", "py.typed", ".cu", ".cuh")) or ".dist-info/" in name, name
     assert not [
         name for name in members if any(word in name for word in ("test", "golden", ".pth", ".npz", ".onnx"))
     ]
