@@ -14,7 +14,7 @@ SM ?=
 CALIBRATION ?=
 REPORT ?=
 
-.PHONY: help setup demo test test-gpu engine engines bench half picture parity lint types format clean
+.PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture parity lint types format clean
 
 help:
 	@echo "make demo      set up, then matte a clip of a person: see build/demo/"
@@ -26,6 +26,7 @@ help:
 	@echo "make parity    compare the exported graphs with PyTorch: CLIP=path CHECKPOINT=path"
 	@echo "make half      prove FP16 on real frames: CLIPS='paths' CHECKPOINT=path"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
+	@echo "make verify-schedule  prove the order of copies, kernels and states without a GPU [ENGINE=path]"
 	@echo "make lint types format clean"
 
 setup: $(READY)
@@ -34,17 +35,20 @@ $(READY): setup.cfg constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[export,cpu,video,rtx,bench,dev]"
+		--constraint constraints.txt --editable ".[export,cpu,video,rtx,cuda,bench,dev]"
 	@touch $(READY)
 
 demo: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.demo
 
 test: $(READY)
-	@$(BIN)/pytest -m "not gpu"
+	@$(BIN)/pytest -m "not gpu" --numprocesses auto --dist loadfile
 
 test-gpu: $(READY)
 	@RVM_TRT_REQUIRE_GPU=1 $(BIN)/pytest -m gpu
+
+verify-schedule: $(READY)
+	@$(BIN)/python -m rvm_trt.runtime.verification check $(if $(ENGINE),--engine "$(ENGINE)")
 
 BUILD = $(BIN)/rvm-trt build --graph "$(GRAPH)" --backend "$(BACKEND)" \
 	$(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(SM),--sm "$(SM)") \

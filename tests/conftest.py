@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -56,6 +58,23 @@ def shared() -> Path:
 def golden() -> Path:
     """The folder of committed golden files."""
     return Path(__file__).parent / "data" / "golden"
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run share, for what is made once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "common"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps other workers from making the same file."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -110,18 +129,17 @@ def seeded_checkpoint(
 
 
 @pytest.fixture(scope="session")
-def checkpoint(
-    tmp_path_factory: pytest.TempPathFactory, steady_state_dict: Callable[..., dict[str, Any]]
-) -> Callable[..., Path]:
+def checkpoint(common: Path, steady_state_dict: Callable[..., dict[str, Any]]) -> Callable[..., Path]:
     """``checkpoint(variant, refiner)``: a checkpoint file with steady weights."""
-    folder = tmp_path_factory.mktemp("checkpoints")
 
     @cache
     def once(variant: str, refiner: str) -> Path:
         import torch
 
-        path = folder / f"{variant}-{refiner}.pth"
-        torch.save(steady_state_dict(variant, refiner), path)
+        path = common / f"{variant}-{refiner}.pth"
+        with _alone(path):
+            if not path.exists():
+                torch.save(steady_state_dict(variant, refiner), path)
         return path
 
     def make(variant: str = "mobilenetv3", refiner: str = "deep_guided_filter") -> Path:
@@ -137,20 +155,16 @@ def real_checkpoint(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(
-    tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[..., Path]
-) -> Callable[..., Path]:
+def exported(common: Path, checkpoint: Callable[..., Path]) -> Callable[..., Path]:
     """``exported(profile, graph, weights)``: the ONNX file, made once (an export takes five seconds)."""
     from rvm_trt.export.onnx_graph import export_onnx
-
-    folder = tmp_path_factory.mktemp("onnx")
 
     @cache
     def once(profile: Profile, graph: str, weights: Path | None) -> Path:
         source = weights or checkpoint(profile.variant.value)
-        return export_onnx(
-            source, profile, folder / f"{source.stem}-{profile.name}-{graph}.onnx", graph=graph
-        )
+        path = common / f"{source.stem}-{profile.name}-{graph}.onnx"
+        with _alone(path):
+            return path if path.exists() else export_onnx(source, profile, path, graph=graph)
 
     def make(profile: Profile, graph: str = "core", weights: Path | None = None) -> Path:
         return once(profile, graph, weights)  # one entry in the cache, however the arguments are written
