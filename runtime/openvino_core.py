@@ -1,13 +1,13 @@
-"""The core on the CPU: OpenVINO runs an engine with two sets of states, written in turn."""
+"""The core on the CPU: OpenVINO compiles an engine once and runs it in as many contexts as are asked for."""
 
 from __future__ import annotations
 
-from types import ModuleType, TracebackType
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
 from rvm_trt.engines.artifact import Engine
 from rvm_trt.engines.openvino_library import HINTS, import_openvino
 from rvm_trt.errors import EngineError
@@ -16,77 +16,61 @@ Array = npt.NDArray[np.float32]
 
 
 class OpenVinoCore:
-    """One core engine in memory, with its input, its results and its states.
-
-    All arrays belong to it and keep their addresses. State set ``k`` is read and set ``1 − k`` written by request
-    ``k``; the requests run in turn, so that input and output never share an address.
+    """One network in memory.
 
     Args:
-        engine: a core engine of the ``cpu`` backend.
+        model: an ``openvino.Model``, or the path of one.
         threads: threads that one run may use.
+        subject: what an error names.
 
     Raises:
         DependencyError: OpenVINO is not installed.
-        EngineError: OpenVINO cannot run the engine here.
+        EngineError: OpenVINO cannot run the model here.
     """
 
-    def __init__(self, engine: Engine, *, threads: int) -> None:
-        openvino = import_openvino()
-        profile = engine.profile
-        self.src: Array = np.zeros((1, 3, profile.low_height, profile.low_width), np.float32)
-        self.slope: Array = np.zeros((1, 4, profile.low_height, profile.low_width), np.float32)
-        self.intercept: Array = np.zeros_like(self.slope)
-        self._states = tuple(
-            [np.zeros(shape, np.float32) for shape in profile.state_shapes] for _ in range(2)
-        )
-        self._current = 0
+    def __init__(self, model: Any, *, threads: int, subject: str = "model") -> None:
+        self._openvino = import_openvino()
+        self._subject = subject
         hints = {**HINTS, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         try:
-            compiled = openvino.Core().compile_model(str(engine.file(".xml")), "CPU", hints)
-            self._requests = [compiled.create_infer_request() for _ in range(2)]
-            for index, request in enumerate(self._requests):
-                self._bind(openvino, request, index)
+            self._compiled = self._openvino.Core().compile_model(model, "CPU", hints)
         except RuntimeError as error:
-            raise EngineError(
-                str(engine.path),
-                got=f"OpenVINO's refusal: {str(error).splitlines()[-1]}",
-                expected="an engine that OpenVINO runs on this CPU",
-                todo="Build the engine again on this machine.",
-            ) from None
+            raise self._refusal(error) from None
 
-    def run(self) -> None:
-        """Runs the network on ``src`` and the current states; fills ``slope``, ``intercept`` and the next states."""
-        self._requests[self._current].infer()
-        self._current = 1 - self._current
+    @classmethod
+    def load(cls, engine: Engine, *, threads: int) -> OpenVinoCore:
+        """Compiles a core engine of the ``cpu`` backend; raises as the constructor does."""
+        return cls(str(engine.file(".xml")), threads=threads, subject=str(engine.path))
 
-    def reset(self) -> None:
-        """Sets the states to zero, as before a first frame."""
-        for state in self._states[self._current]:
-            state.fill(0)
+    def context(self, tensors: Mapping[str, Array]) -> Callable[[], None]:
+        """Returns a call that runs the network on these tensors, in a context of its own.
 
-    def states(self) -> tuple[Array, ...]:
-        """Returns the current states as borrowed arrays, valid until the next run."""
-        return tuple(self._states[self._current])
+        Args:
+            tensors: every input and output by name. Their memory must outlive the core, at the same address.
+
+        Raises:
+            EngineError: a tensor does not fit the network.
+        """
+        try:
+            request = self._compiled.create_infer_request()
+            for name, array in tensors.items():
+                request.set_tensor(name, self._openvino.Tensor(array, shared_memory=True))
+        except RuntimeError as error:
+            raise self._refusal(error) from None
+
+        def run() -> None:
+            request.infer()
+
+        return run
 
     def close(self) -> None:
-        """Releases the engine. May be called twice."""
-        self._requests = []
+        """Releases the network, but for contexts that are still referred to. May be called twice."""
+        self._compiled = None
 
-    def __enter__(self) -> OpenVinoCore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _bind(self, openvino: ModuleType, request: object, index: int) -> None:
-        bound = {
-            "src": self.src,
-            "A": self.slope,
-            "b": self.intercept,
-            **dict(zip(STATE_INPUTS, self._states[index], strict=True)),
-            **dict(zip(STATE_OUTPUTS, self._states[1 - index], strict=True)),
-        }
-        for name, array in bound.items():
-            request.set_tensor(name, openvino.Tensor(array, shared_memory=True))  # type: ignore[attr-defined]
+    def _refusal(self, error: RuntimeError) -> EngineError:
+        return EngineError(
+            self._subject,
+            got=f"OpenVINO's refusal: {str(error).splitlines()[-1]}",
+            expected="an engine that OpenVINO runs on this CPU",
+            todo="Build the engine again on this machine.",
+        )
