@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from math import prod
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rvm_trt.engines.artifact import Engine
-from rvm_trt.errors import EngineError, FrameError, OptionError, RvmTrtError, SessionError
-from rvm_trt.options import Backend, Graph
+from rvm_trt.errors import FrameError, OptionError, RvmTrtError, SessionError
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.bands import available_threads
-from rvm_trt.runtime.cpu import CpuPipeline
-from rvm_trt.runtime.frames import OUTPUTS, Image, check_background, check_frame, check_outputs
+from rvm_trt.runtime.frames import Image, check_background, check_frame, check_outputs
 from rvm_trt.runtime.matte import Matte
+from rvm_trt.runtime.opening import open_engine
+from rvm_trt.runtime.schedule import Schedule
+from rvm_trt.runtime.stages import OUTPUT_CHANNELS
 
 SLOTS = 2
 State = tuple[npt.NDArray[np.float32], ...]
@@ -31,7 +32,8 @@ class MattingSession:
         engine: a core engine (batch 1), or the path of its folder, which is then verified.
         outputs: any of ``pha``, ``fgr``, ``rgba``, ``composite``; each costs memory and time only if asked for.
         background: for ``composite``: (red, green, blue) in 0..255 or an (H, W, 3) uint8 image, which is copied.
-        threads: CPU threads; None takes every CPU this process may use.
+        threads: CPU threads, for a CPU engine; None takes every CPU this process may use.
+        gpu: which GPU, for a TensorRT engine, as ``CUDA_VISIBLE_DEVICES`` numbers them.
 
     Frames are (H, W, 3) uint8 RGB arrays of the profile's size, contiguous. They are read during the call only.
     A session belongs to one thread at a time, and is a context manager.
@@ -50,21 +52,26 @@ class MattingSession:
         outputs: Sequence[str] = ("composite",),
         background: tuple[int, int, int] | Image = (120, 255, 155),
         threads: int | None = None,
+        gpu: int = 0,
     ) -> None:
-        self._pipeline: CpuPipeline | None = None
+        self._schedule: Schedule | None = None
         # Verified here even when it was loaded before: its files may have changed since.
         loaded = Engine.load(engine.path if isinstance(engine, Engine) else engine)
-        _check_engine(loaded)
         self.profile: Profile = loaded.profile
+        self._state_type = np.dtype(loaded.manifest.dtype)
         self.outputs = check_outputs(outputs)
-        image, colour = check_background(background, self.profile)
+        behind = check_background(background, self.profile)
+        threads = _check_threads(threads)
         self._frames: list[int | None] = [None] * SLOTS  # the frame whose outputs stand in each slot
-        self._waiting: deque[int] = deque()
         self._submitted = 0
-        self._slots = [self._allocate() for _ in range(SLOTS)]
-        self._pipeline = CpuPipeline(loaded, threads=_check_threads(threads))
-        self._pipeline.background(image, colour)
-        self._pipeline.warm_up(self._slots[0])
+        self._owned = ExitStack()
+        with self._owned as owned:
+            opened = open_engine(loaded, self.outputs, threads=threads, gpu=gpu, owned=owned)
+            self._lending = opened.lending
+            self._schedule = Schedule(opened.device, opened.stages, depth=SLOTS)
+            self._owned = owned.pop_all()
+        self._images = [self._divide(self._schedule.output(slot)) for slot in range(SLOTS)]
+        self._set_background(*behind)
 
     def submit(self, frame: object) -> None:
         """Takes the next frame. Its matte is given by the next `collect` whose turn it is.
@@ -73,20 +80,13 @@ class MattingSession:
             FrameError: the frame's shape, dtype or layout is not the profile's; the states stay as they were.
             SessionError: two mattes wait already, or the session is closed.
         """
-        pipeline = self._open()
-        if len(self._waiting) == SLOTS:
-            raise SessionError(
-                "submit",
-                got=f"{SLOTS} mattes waiting",
-                expected=f"at most {SLOTS - 1}",
-                todo="Collect a matte before you submit the next frame.",
-            )
+        schedule = self._open()
+        schedule.check_room()
         array = check_frame(frame, self.profile)
         slot = self._submitted % SLOTS
         self._frames[slot] = None
-        pipeline.run(array.reshape(self.profile.height, -1), self._slots[slot])
+        schedule.submit((array,))
         self._frames[slot] = self._submitted
-        self._waiting.append(self._submitted)
         self._submitted += 1
 
     def collect(self) -> Matte:
@@ -95,13 +95,9 @@ class MattingSession:
         Raises:
             SessionError: no frame was submitted since the last one collected, or the session is closed.
         """
-        self._open()
-        if not self._waiting:
-            raise SessionError(
-                "collect", got="no matte waiting", expected="at least one", todo="Submit a frame first."
-            )
-        frame = self._waiting.popleft()
-        return Matte(self, frame % SLOTS, frame)
+        schedule = self._open()
+        frame = self._submitted - schedule.waiting
+        return Matte(self, schedule.collect(), frame)
 
     def process(self, frame: object) -> Matte:
         """Returns the matte of one frame at once: `submit` and `collect` where nothing else waits.
@@ -123,21 +119,42 @@ class MattingSession:
             FrameError: as `submit`; the mattes of all frames before it, and before an error of ``frames``, come first.
             SessionError: as `submit`; also where an earlier matte was not collected.
         """
-        self._require_none_waiting("run")
+        schedule = self._require_none_waiting("run")
         try:
             try:
                 for frame in frames:
                     self.submit(frame)
-                    if len(self._waiting) == SLOTS:
+                    if schedule.waiting == SLOTS:
                         yield self.collect()
             except RvmTrtError:
-                while self._waiting:
+                while schedule.waiting:
                     yield self.collect()
                 raise
-            while self._waiting:
+            while schedule.waiting:
                 yield self.collect()
         finally:
-            self._waiting.clear()
+            if self._schedule is not None:
+                schedule.discard()
+
+    def enqueue(self, src: object, outputs: Mapping[str, object], *, stream: object = None) -> None:
+        """Mattes a frame that lies in the caller's memory into the caller's memory, in the order of its stream.
+
+        Nothing is copied. On a GPU the host waits for nothing: what ``stream`` holds so far comes first, what is put
+        there later finds the outputs written. On the CPU all is done on return. docs/embedding.md says the rest.
+
+        Args:
+            src: the frame, (H, W, 3) uint8 RGB, contiguous: an array with DLPack or the CUDA array interface, or its
+                address on the GPU; on the CPU a NumPy array or one with DLPack.
+            outputs: name → where to write, for every output of the session: writable arrays of the shapes of
+                `Matte`'s, or addresses. Nothing may overlap.
+            stream: the caller's CUDA stream, of any library, or its handle; None is the legacy default stream.
+
+        Raises:
+            FrameError: an array's shape, dtype, layout or device does not fit; nothing was done.
+            OptionError: an output has no memory or no such name, or ``stream`` is no stream of the session's device.
+            SessionError: the session is closed.
+        """
+        self._lending.enqueue(self._open(), src, outputs, stream)
 
     def reset(self) -> None:
         """Forgets the past: the next frame is treated as the first of a video. Waiting mattes stay."""
@@ -145,7 +162,14 @@ class MattingSession:
 
     def state(self) -> State:
         """Returns r1..r4 after the last submitted frame: copies, (1, C, h, w) float32."""
-        return tuple(state.copy() for state in self._open().states())
+        state, start = self._open().state(), 0
+        tensors = []
+        for shape in self.profile.state_shapes:
+            stop = start + self._state_type.itemsize * prod(shape)
+            tensor = state[start:stop].view(self._state_type).reshape(shape)
+            tensors.append(tensor.astype(np.float32, copy=False))
+            start = stop
+        return tuple(tensors)
 
     def restore(self, state: Sequence[npt.NDArray[np.float32]]) -> None:
         """Sets the states, as `state` gave them, of this session or another with the same network size.
@@ -153,40 +177,39 @@ class MattingSession:
         Raises:
             FrameError: the number, a shape or a dtype differs; nothing is changed then.
         """
-        targets = self._open().states()
-        if len(state) != len(targets):
+        schedule, shapes = self._open(), self.profile.state_shapes
+        if len(state) != len(shapes):
             raise FrameError(
                 "state",
                 got=f"{len(state)} tensors",
                 expected="4, r1 to r4",
                 todo="Pass what state() returned.",
             )
-        for index, (value, target) in enumerate(zip(state, targets, strict=True), start=1):
-            if not isinstance(value, np.ndarray) or value.shape != target.shape or value.dtype != np.float32:
+        for index, (value, shape) in enumerate(zip(state, shapes, strict=True), start=1):
+            if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype != np.float32:
                 got = (
                     f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
                 )
                 raise FrameError(
                     f"r{index}",
                     got=got,
-                    expected=f"{target.shape} float32 for profile {self.profile.name!r}",
+                    expected=f"{shape} float32 for profile {self.profile.name!r}",
                     todo="Pass what state() returned on an engine of the same network size.",
                 )
-        for value, target in zip(state, targets, strict=True):
-            np.copyto(target, value)
+        tensors = np.concatenate([value.ravel() for value in state])
+        schedule.restore(tensors.astype(self._state_type, copy=False).view(np.uint8))
 
     def set_background(self, background: tuple[int, int, int] | Image) -> None:
         """Changes the background of ``composite`` from the next frame on; takes what the constructor takes."""
-        self._open().background(*check_background(background, self.profile))
+        self._open()
+        self._set_background(*check_background(background, self.profile))
 
     def close(self) -> None:
         """Releases the engine, the threads and the buffers. May be called twice; borrowed mattes end."""
-        if self._pipeline is not None:
-            self._pipeline.close()
-        self._pipeline = None
+        self._schedule = None
         self._frames = [None] * SLOTS
-        self._slots = []
-        self._waiting.clear()
+        self._images = []
+        self._owned.close()
 
     def __enter__(self) -> MattingSession:
         return self
@@ -196,37 +219,46 @@ class MattingSession:
     ) -> None:
         self.close()
 
-    def _open(self) -> CpuPipeline:
-        if self._pipeline is None:
+    def _open(self) -> Schedule:
+        if self._schedule is None:
             raise SessionError(
                 "session", got="closed", expected="open", todo="Make a new MattingSession with the engine."
             )
-        return self._pipeline
+        return self._schedule
 
-    def _require_none_waiting(self, call: str) -> None:
-        self._open()
-        if self._waiting:
+    def _require_none_waiting(self, call: str) -> Schedule:
+        schedule = self._open()
+        if schedule.waiting:
             raise SessionError(
                 call,
-                got=f"{len(self._waiting)} mattes waiting",
+                got=f"{schedule.waiting} mattes waiting",
                 expected="none",
                 todo="Collect them first, or use submit and collect throughout.",
             )
+        return schedule
 
-    def _allocate(self) -> dict[str, Image]:
-        height, width = self.profile.height, self.profile.width
-        shapes = {"pha": (height, width)}
-        for name, channels in (("fgr", 3), ("rgba", 4), ("composite", 3)):
-            shapes[name] = (height, width * channels)
-        # Outputs that nobody asked for have no rows; the kernels leave them out.
-        return {
-            name: np.zeros(shapes[name] if name in self.outputs else (0, shapes[name][1]), np.uint8)
-            for name in OUTPUTS
-        }
+    def _set_background(self, image: Image, colour: npt.NDArray[np.float32]) -> None:
+        red, green, blue = (int(value) for value in colour)
+        if image.shape[0]:
+            self._open().set_background(image=image)
+        else:
+            self._open().set_background(colour=(red, green, blue))
+
+    def _divide(self, memory: Image) -> dict[str, Image]:
+        """Returns the outputs in a slot's memory by name, (H, W) or (H, W, C), read-only."""
+        images, start = {}, 0
+        for name in self.outputs:
+            channels = OUTPUT_CHANNELS[name]
+            shape = (self.profile.height, self.profile.width) + ((channels,) if channels > 1 else ())
+            image = memory[start : start + prod(shape)].reshape(shape)
+            image.flags.writeable = False
+            images[name] = image
+            start += prod(shape)
+        return images
 
     def _borrow(self, matte: Matte, name: str) -> Image:
         if self._frames[matte._slot] != matte.frame:
-            state = "closed session" if self._pipeline is None else "slot that a later frame uses"
+            state = "closed session" if self._schedule is None else "slot that a later frame uses"
             raise SessionError(
                 f"matte of frame {matte.frame}",
                 got=f"a {state}",
@@ -240,29 +272,7 @@ class MattingSession:
                 expected=f"one with {name!r} among them",
                 todo=f"Make the session with outputs=(…, {name!r}).",
             )
-        view: Image = self._slots[matte._slot][name].view()
-        view.flags.writeable = False
-        if name == "pha":
-            return view
-        image: Image = view.reshape(self.profile.height, self.profile.width, -1)
-        return image
-
-
-def _check_engine(engine: Engine) -> None:
-    manifest = engine.manifest
-    facts: dict[str, tuple[Any, Any]] = {
-        "backend": (manifest.backend.value, Backend.CPU.value),
-        "graph": (manifest.graph.value, Graph.CORE.value),
-        "batch": (manifest.profile.batch, 1),
-    }
-    for name, (got, expected) in facts.items():
-        if got != expected:
-            raise EngineError(
-                f"{engine.path}, {name}",
-                got=repr(got),
-                expected=repr(expected),
-                todo="Build an engine that a CPU session runs: backend 'cpu', graph 'core', batch 1.",
-            )
+        return self._images[matte._slot][name]
 
 
 def _check_threads(threads: int | None) -> int:

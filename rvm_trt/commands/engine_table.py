@@ -82,8 +82,7 @@ def _runs_on(manifest: Manifest) -> str:
         return "GPUs like the one it was built on"
     gpus = ", ".join(target.removeprefix("sm_") for target in manifest.targets)
     return (
-        f"NVIDIA GPUs of compute capability {gpus}, with TensorRT for RTX {manifest.backend_version}; "
-        "not on this CPU, and rvm-trt itself has no GPU runtime in this version"
+        f"NVIDIA GPUs of compute capability {gpus}, with TensorRT for RTX {manifest.backend_version}; not on this CPU"
     )
 
 

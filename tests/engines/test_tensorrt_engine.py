@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 import pytest
 
-from rvm_trt import Engine, Profile, build_engine, export_onnx
+from rvm_trt import Engine, MattingSession, Profile, build_engine, export_onnx
 from rvm_trt.contract import tensors
 from rvm_trt.engines import tensorrt_engine
 from rvm_trt.engines.footage import CalibrationFootage
@@ -367,3 +367,12 @@ def copied(engine: Engine, folder: Path) -> Path:
     for path in engine.path.iterdir():
         (target / path.name).write_bytes(path.read_bytes())
     return folder
+
+
+def test_a_session_on_a_machine_without_a_gpu_says_so(half: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> None:
+        raise EngineError("GPU", got="no driver", expected="a GPU", todo="Build with backend 'cpu'.")
+
+    monkeypatch.setattr("rvm_trt.runtime.cuda_driver.Driver.load", none)
+    with pytest.raises(EngineError, match="GPU: got no driver"):
+        MattingSession(half)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -121,6 +122,14 @@ def test_a_frame_may_be_reused_right_after_submit(
         assert_same(session.collect().copy(), wanted)
 
 
+def test_a_frame_is_not_held_after_submit(session: MattingSession, frames: list[Image]) -> None:
+    frame = frames[0].copy()
+    held = weakref.ref(frame)
+    session.submit(frame)
+    del frame
+    assert held() is None
+
+
 def test_reset_equals_a_fresh_session(
     session: MattingSession, frames: list[Image], expected: list[dict[str, Image]]
 ) -> None:
@@ -210,7 +219,7 @@ def test_a_frame_that_fails_half_way_ends_the_matte_in_its_slot(
         raise MemoryError
 
     first, second = session.process(frames[0]), session.process(frames[1])
-    monkeypatch.setattr("rvm_trt.runtime.cpu.CpuPipeline.run", failing)
+    monkeypatch.setattr("rvm_trt.runtime.cpu.CpuDevice.enqueue", failing)
     with pytest.raises(MemoryError):
         session.submit(frames[2])
     with pytest.raises(SessionError, match="matte of frame 0"):
