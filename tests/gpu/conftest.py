@@ -1,4 +1,7 @@
-"""What the tests on a GPU share: the GPU, our kernels on it, and engines built for it."""
+"""What the tests on a GPU share: the GPU, our kernels on it, and engines built for it.
+
+They have not run on a GPU yet; they did on the stand-ins of tests/runtime/cuda, with kernels and network on the CPU.
+"""
 
 from __future__ import annotations
 

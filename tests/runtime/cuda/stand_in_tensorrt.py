@@ -169,7 +169,8 @@ class _Context(_Thing):
         )
         if self.refuses("execute_async_v3"):
             return False
-        self.module.driver.calls.append(("execute_async_v3", stream, self.addresses["r1i"]))
+        states = self.addresses["r1i"], self.addresses["r1o"]
+        self.module.driver.calls.append(("execute_async_v3", stream, *states))
         self.module.driver.enqueue(stream, self._run)
         return True
 

@@ -86,10 +86,13 @@ def test_memory_that_is_lent_is_used_from_the_next_enqueue_on(
 ) -> None:
     lent, stream = device.borrowed("lent", SIZE), device.stream("s")
     first, second = device.buffer("first", SIZE), device.buffer("second", SIZE)
-    fill = device.fill(lent.buffer.span(8, 16))
+    fill, argument = device.fill(lent.buffer.span(8, 16)), np.zeros((), np.uint64)
+    lent.buffer.keep_in(argument, 8)
+    assert argument == 0
     for buffer in (first, second):
         lent.bind(buffer.address)
         device.enqueue(fill, stream)
+        assert argument == buffer.address + 8
     assert [call[0] for call in driver.named("cuMemsetD8Async")] == [first.address + 8, second.address + 8]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 NO_GPU = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+HERE = Path(__file__).parent
 ONE = "tests/gpu/test_gpu_session.py::test_all_memory_comes_back"
 
 
@@ -43,3 +44,13 @@ def test_without_a_gpu_they_are_skipped_or_fail_where_one_is_required() -> None:
     assert failed.returncode == 1
     assert "EngineError: " in failed.stdout
     assert "1 skipped" not in failed.stdout
+
+
+def test_they_run_as_far_as_stand_ins_can_show() -> None:
+    done = run_pytest(
+        *("-p", "stand_in_plugin", "-k", "graphs or videos or caller", "tests/gpu/test_gpu_session.py"),
+        RVM_TRT_REQUIRE_GPU="1",
+        PYTHONPATH=str(HERE),
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "3 passed" in done.stdout

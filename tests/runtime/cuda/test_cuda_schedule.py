@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from rvm_trt.errors import EngineError
 from rvm_trt.options import Precision
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.cuda import CudaDevice
+from rvm_trt.runtime.kernel_params import compose_launch, head_launch, sample_launch
+from rvm_trt.runtime.pixels import PixelFormat
 from rvm_trt.runtime.schedule import Schedule
 
 FRAME = np.zeros((SMALL.height, SMALL.width, 3), np.uint8)
@@ -89,12 +92,29 @@ def test_the_network_alternates_between_two_contexts_and_two_sets_of_states(
     schedule, _ = running
     warm_up = list(world.driver.named("execute_async_v3"))
     assert len(warm_up) == 4  # twice to warm up, twice to be captured
-    states = [address for _, address in warm_up]
-    assert states[0] == states[2] != states[1] == states[3]
+    first, second, *captured = [states for _, *states in warm_up]
+    assert captured == [first, second]
+    assert first == second[::-1]
+    assert first[0] != first[1]
     calls = since(world.driver, lambda: [(schedule.submit([FRAME]), schedule.collect()) for _ in range(4)])
     graphs = [call[1] for call in calls if call[0] == "cuGraphLaunch"]
     assert graphs[0] == graphs[2] != graphs[1] == graphs[3]
     assert world.tensorrt.runs == 2 + 4
+
+
+def test_a_frame_does_not_need_the_context_that_the_last_one_left(
+    world: World, running: tuple[Schedule, CudaDevice]
+) -> None:
+    schedule, device = running
+    memory = lend(device, "source", "composite", "pha")
+    caller = device.lent_stream(int(device.stream("caller").handle))
+    for act in (
+        lambda: schedule.submit([FRAME]),
+        schedule.collect,
+        lambda: schedule.enqueue(memory[:1], [memory[1:]], caller),
+    ):
+        world.driver.current[threading.get_ident()] = 0xBAD  # another library's
+        act()
 
 
 def test_states_are_zero_before_the_first_frame_and_after_a_reset(
@@ -131,6 +151,12 @@ def test_kernels_get_the_addresses_of_what_they_read_and_write(
     )
     assert first_turn["hid"] == head["hid"]
     assert first_turn["src"] != head["src"]
+    for (call,), geometry in (
+        (list(world.driver.named("sample"))[-1], sample_launch(SMALL)),
+        (list(world.driver.named("head"))[-1], head_launch(SMALL)),
+        (list(world.driver.named("compose"))[-1], compose_launch(SMALL, PixelFormat.RGB8)),
+    ):
+        assert call.shape == (*geometry.grid, *geometry.block, geometry.shared_bytes)
     weights = world.driver.bytes_at(int(head["weights"]), 4 * 68).view(np.float32)
     with np.load(world.engine.file("head.npz")) as file:
         np.testing.assert_array_equal(weights[:64], file["project.weight"].ravel())

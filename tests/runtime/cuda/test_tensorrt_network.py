@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +18,10 @@ from rvm_trt.contract import CHANNELS_LAST
 from rvm_trt.errors import EngineError
 from rvm_trt.options import Backend, Precision, Refiner
 from rvm_trt.profile import Profile
+from rvm_trt.runtime import cuda_session
 from rvm_trt.runtime.cuda import CudaDevice
 from rvm_trt.runtime.cuda_stages import CudaStages
+from rvm_trt.runtime.tensorrt import TensorRtNetwork
 
 TURING = "engine-sm_75.plan"
 BOTH = ("engine.plan", TURING)
@@ -103,6 +106,17 @@ def test_what_the_library_refuses_is_told_in_its_words(world: World, call: str, 
     assert world.driver.retained == 0
 
 
+def test_what_the_library_said_before_is_not_told_again(world: World) -> None:
+    with world.gpu as gpu, ExitStack() as owned:
+        network = TensorRtNetwork(world.engine, cuda_session.load_library(Backend.TENSORRT_RTX), gpu)
+        owned.callback(network.close)
+        world.tensorrt.refuses.add("create_execution_context")
+        for _ in range(2):
+            with pytest.raises(EngineError) as caught:
+                network.context({})
+            assert caught.value.got.count("create_execution_context failed") == 1
+
+
 def test_a_plan_with_other_tensors_than_its_manifest_is_refused(world: World) -> None:
     src, r1i, *rest = world.tensorrt.tensors
     hidden = next(spec for spec in rest if spec.layout == CHANNELS_LAST)
@@ -185,7 +199,11 @@ def test_a_network_that_gives_the_coefficients_itself_has_no_head(world: World) 
         }
         (src,) = buffers.pop("src")
         core = stages.core("core.0", src=src, **buffers)
-        assert core.writes[-2:] == tuple(buffer.span() for buffer in buffers["results"])
+        spans = {name: tuple(buffer.span() for buffer in all_of) for name, all_of in buffers.items()}
+        assert core.reads == (src.span(), *spans["state"])
+        assert core.writes == (*spans["next_state"], *spans["results"])
+        assert core.state == (spans["state"], spans["next_state"])
+        assert core.context != stages.core("core.1", src=src, **buffers).context
         assert (asked[0]["A"], asked[0]["b"]) == tuple(buffer.address for buffer in buffers["results"])
         device.close()
 
