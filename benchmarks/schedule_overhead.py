@@ -89,6 +89,9 @@ class NullDevice:
         """Returns an operation that does nothing."""
         return Operation(name=name, parts=tuple(operations))
 
+    def activate(self) -> None:
+        """Nothing to prepare."""
+
     def enqueue(self, operation: Operation, stream: Stream) -> None:  # noqa: ARG002
         """Counts."""
         self.calls += 1

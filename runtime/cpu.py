@@ -153,6 +153,9 @@ class CpuDevice:
     def synchronize(self, event: Event) -> None:
         """Nothing is under way."""
 
+    def activate(self) -> None:
+        """Any thread may call."""
+
     def finish(self) -> None:
         """Nothing is under way."""
 

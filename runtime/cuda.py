@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from rvm_trt.errors import EngineError
 from rvm_trt.runtime.cuda_gpu import Gpu, Module, Owned, PinnedMemory
 from rvm_trt.runtime.cuda_operation import CudaBuffer, CudaOperation, Launch, address_of, in_turn
 from rvm_trt.runtime.device import Bytes, Event, Operation, Span, Stream
@@ -171,6 +172,10 @@ class CudaDevice:
             launch=launch,
         )
 
+    def activate(self) -> None:
+        """See `Device.activate`."""
+        self._adopt_thread()
+
     def enqueue(self, operation: Operation, stream: Stream) -> None:
         """See `Device.enqueue`."""
         if get_ident() != self._thread:
@@ -205,8 +210,14 @@ class CudaDevice:
     def finish(self) -> None:
         """See `Device.finish`."""
         self._adopt_thread()
+        failures = []
         for stream in self._streams:
-            self._driver.ask("cuStreamSynchronize", stream.handle)
+            try:
+                self._driver.ask("cuStreamSynchronize", stream.handle)
+            except EngineError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """See `Device.close`. Page-locked memory that an array still refers to is released with that array."""

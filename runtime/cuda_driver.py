@@ -14,7 +14,7 @@ _TODO: Mapping[str, str] = {
     "CUDA_ERROR_OUT_OF_MEMORY": "End other programs on this GPU, or choose a smaller profile or fewer videos.",
     "CUDA_ERROR_NO_DEVICE": "Check nvidia-smi and CUDA_VISIBLE_DEVICES; without a GPU, use backend 'cpu'.",
     "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH": "Restart the machine: the driver was updated while it ran.",
-    "CUDA_ERROR_INSUFFICIENT_DRIVER": _UPDATE,
+    "CUDA_ERROR_UNSUPPORTED_PTX_VERSION": _UPDATE,
     "CUDA_ERROR_SYSTEM_NOT_READY": "Check that the NVIDIA services of this machine run.",
     "CUDA_ERROR_NO_BINARY_FOR_GPU": "Remove the folder of compiled kernels in the cache, and try again.",
     "CUDA_ERROR_INVALID_CONTEXT": "Use memory and streams of the GPU's primary context, the one of this session's GPU.",

@@ -80,17 +80,23 @@ class CudaLending:
             self._device.record(self._ready, owner)
             self._device.wait(caller, self._ready)
         addresses = [lent.address for lent in lents]
+        things = tuple(lent.keep for lent in lents if lent.keep is not None)
+        # Plain addresses: the caller keeps the memory, and no stream but its own was named.
+        event = self._event() if things else None
         schedule.enqueue(addresses[:1], (addresses[1:],), caller)
-        self._hold(tuple(lent.keep for lent in lents if lent.keep is not None), caller, streams)
+        if event is not None:
+            self._hold(event, things, caller, streams)
 
     def close(self) -> None:
         """Releases what is held. The schedule's streams are finished."""
         self._held.clear()
 
-    def _hold(self, things: tuple[object, ...], caller: Stream, owners: Sequence[Stream]) -> None:
-        if not things:  # plain addresses: the caller keeps the memory, and no stream but its own was named
-            return
-        event = self._spare.pop() if self._spare else self._device.event(f"passed.{len(self._held)}")
+    def _event(self) -> Event:
+        return self._spare.pop() if self._spare else self._device.event(f"passed.{len(self._held)}")
+
+    def _hold(
+        self, event: Event, things: tuple[object, ...], caller: Stream, owners: Sequence[Stream]
+    ) -> None:
         self._held.append((event, things))
         self._device.record(event, caller)
         for owner in owners:

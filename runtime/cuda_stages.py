@@ -91,6 +91,8 @@ class CudaStages:
         half: bool,
         head: Mapping[str, npt.NDArray[Any]] | None,
     ) -> None:
+        if half and HIDDEN not in network.results:
+            raise ValueError("a network in half must end at its hidden features: compose reads float32")
         self.gpu = gpu
         self._network = network
         self._profile = profile

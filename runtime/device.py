@@ -191,6 +191,12 @@ class Device(Protocol):
         operation that runs the parts in turn.
         """
 
+    def activate(self) -> None:
+        """Makes the calling thread able to enqueue, whatever it or other libraries did before.
+
+        Writing to an inlet, binding borrowed memory, `synchronize` and `finish` do this too.
+        """
+
     def enqueue(self, operation: Operation, stream: Stream) -> None:
         """Appends an operation to a stream."""
 

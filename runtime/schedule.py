@@ -15,11 +15,12 @@ download. The pinned memory of both ends is therefore free, and so is the source
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from rvm_trt.errors import SessionError
+from rvm_trt.errors import RvmTrtError, SessionError
 from rvm_trt.runtime.device import Bytes, Device, Operation, Stream
 from rvm_trt.runtime.slots import Turn, Work, make_loan, make_slots, make_staging, make_turns
 from rvm_trt.runtime.stages import Background, Sizes, Stages
@@ -63,6 +64,7 @@ class Schedule:
         self._networks: tuple[tuple[Operation, ...], ...] = tuple(turn.network for turn in self._turns)
         self._submitted = 0
         self._turn = 0
+        self._closed = False
         self._warm_up()
 
     def submit(self, frames: Sequence[Bytes]) -> None:
@@ -78,7 +80,6 @@ class Schedule:
         """
         self.check_room()
         device, slot = self._device, self._slots[self._submitted % self.depth]
-        whole = False
         try:
             for inlet, frame in zip(slot.inlets, frames, strict=True):
                 inlet.write(frame)
@@ -87,10 +88,11 @@ class Schedule:
             for outlet in slot.outlets:
                 device.enqueue(outlet.download, self._out)
             device.record(slot.ready, self._out)
-            whole = True
-        finally:
-            if not whole:
+        except BaseException:
+            with suppress(RvmTrtError):  # the first error is the one to tell
                 device.finish()
+            raise
+        finally:
             for inlet in slot.inlets:
                 inlet.release()
         self._turn = 1 - self._turn
@@ -153,20 +155,20 @@ class Schedule:
         for lane, memories in zip(loan.outputs, outputs, strict=True):
             for output, memory in zip(lane, memories, strict=True):
                 output.bind(memory)
-        whole = False
         try:
             device.record(loan.given, stream)
             device.wait(self._in, loan.given)
             self._matte(loan.work)
             device.wait(stream, self._turns[self._turn].composed)
-            whole = True
-        finally:
-            if not whole:
+        except BaseException:
+            with suppress(RvmTrtError):  # the first error is the one to tell
                 device.finish()
+            raise
         self._turn = 1 - self._turn
 
     def reset(self, lane: int | None = None) -> None:
         """Sets the states of a lane, or of all, to zero for the next frame. Frames under way are not touched."""
+        self._device.activate()
         zero = self._turns[self._turn].zero
         for operations in zero if lane is None else (zero[lane],):
             for operation in operations:
@@ -178,6 +180,7 @@ class Schedule:
         The host waits for the network.
         """
         device, outlet = self._device, self._staging.outlet
+        device.activate()
         for operation in self._turns[self._turn].keep[lane]:
             device.enqueue(operation, self._net)
         device.enqueue(outlet.download, self._net)
@@ -217,8 +220,13 @@ class Schedule:
 
     def close(self) -> None:
         """Ends the streams and releases the device. May be called twice."""
-        self._device.finish()
-        self._device.close()
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._device.finish()
+        finally:
+            self._device.close()
 
     def _matte(self, work: Work) -> None:
         """Enqueues a frame from its source to its outputs, and what they need of each other."""

@@ -40,7 +40,7 @@ class MattingSession:
 
     Raises:
         EngineError: the engine is damaged, foreign, or not one that this session runs.
-        OptionError: an output has no such name, or the thread count is not positive.
+        OptionError: an output has no such name, the thread count is not positive, or there is no such GPU.
         FrameError: the background does not fit.
         DependencyError: a library that the engine needs is not installed.
     """
@@ -69,9 +69,9 @@ class MattingSession:
             opened = open_engine(loaded, self.outputs, threads=threads, gpu=gpu, owned=owned)
             self._lending = opened.lending
             self._schedule = Schedule(opened.device, opened.stages, depth=SLOTS)
+            self._images = [self._divide(self._schedule.output(slot)) for slot in range(SLOTS)]
+            self._set_background(*behind)
             self._owned = owned.pop_all()
-        self._images = [self._divide(self._schedule.output(slot)) for slot in range(SLOTS)]
-        self._set_background(*behind)
 
     def submit(self, frame: object) -> None:
         """Takes the next frame. Its matte is given by the next `collect` whose turn it is.
@@ -116,7 +116,7 @@ class MattingSession:
         between videos. Where the caller stops early, a matte that still waits is dropped.
 
         Raises:
-            FrameError: as `submit`; the mattes of all frames before it, and before an error of ``frames``, come first.
+            FrameError: as `submit`; the mattes of all frames before it come first.
             SessionError: as `submit`; also where an earlier matte was not collected.
         """
         schedule = self._require_none_waiting("run")

@@ -50,15 +50,20 @@ class TensorRtNetwork:
         gpu.activate()  # the library makes all it needs in the context that is current
         self._logger = _make_logger(library.module, self._messages)
         self._runtime = library.module.Runtime(self._logger)
-        self._engine = self._runtime.deserialize_cuda_engine(read_file(plan))
-        if self._engine is None:
-            built = f"{library.name} {manifest.backend_version}"
-            raise self._refusal(f"a plan for this GPU; {built} built it", "Build the engine again here.")
-        self._check_tensors(manifest.tensors)
+        self._engine: Any = None
         self._config: Any = None
         self._cache: CacheFile | None = None
-        if library.backend is Backend.TENSORRT_RTX:
-            self._configure(CacheFile.of(manifest.files[plan.name], gpu, library))
+        try:
+            self._engine = self._runtime.deserialize_cuda_engine(read_file(plan))
+            if self._engine is None:
+                built = f"{library.name} {manifest.backend_version}"
+                raise self._refusal(f"a plan for this GPU; {built} built it", "Build the engine again here.")
+            self._check_tensors(manifest.tensors)
+            if library.backend is Backend.TENSORRT_RTX:
+                self._configure(CacheFile.of(manifest.files[plan.name], gpu, library))
+        except BaseException:
+            self.close()  # the error's traceback would keep the engine alive longer than the GPU's context
+            raise
 
     def context(self, addresses: Mapping[str, int]) -> TensorRtContext:
         """Returns an execution context of its own, with memory of its own.
@@ -72,19 +77,18 @@ class TensorRtNetwork:
         self._gpu.activate()
         # Our own memory: then nothing is allocated by a run, which could not be captured in a graph.
         managed = self._library.module.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._engine.create_execution_context(managed if self._config is None else self._config)
-        if context is None:
-            raise self._refusal(
-                "an execution context", "End other programs on this GPU, or report the message."
-            )
         size = self._engine.device_memory_size_v2
-        if size:
-            context.set_device_memory(self._owned.enter_context(self._gpu.memory(size)).address, size)
+        memory = self._owned.enter_context(self._gpu.memory(size)) if size else None
+        made = TensorRtContext(
+            self._engine.create_execution_context(managed if self._config is None else self._config),
+            self._library,
+            self._refusal,
+        )
+        self._owned.callback(made.close)  # before its memory
+        if memory is not None:
+            made.work_in(memory.address, size)
         for name in sorted(self._names):
-            if not context.set_tensor_address(name, addresses[name]):
-                raise self._refusal(f"memory for {name!r}", "Report the message.")
-        made = TensorRtContext(context, self._library, self._refusal)
-        self._owned.callback(made.close)
+            made.bind(name, addresses[name])
         return made
 
     def close(self) -> None:
@@ -158,8 +162,19 @@ class TensorRtContext:
     """An execution context with all its addresses set. Calling it with a stream's handle enqueues one run."""
 
     def __init__(self, context: Any, library: Library, refusal: Callable[[str, str], EngineError]) -> None:
+        if context is None:
+            raise refusal("an execution context", "End other programs on this GPU, or report the message.")
         self._context, self._refusal = context, refusal
         self._asks_capturable = library.backend is Backend.TENSORRT_RTX
+
+    def work_in(self, address: int, size_bytes: int) -> None:
+        """Gives it memory to work in."""
+        self._context.set_device_memory(address, size_bytes)
+
+    def bind(self, name: str, address: int) -> None:
+        """Sets a tensor's address; raises `EngineError` where the library refuses it."""
+        if not self._context.set_tensor_address(name, address):
+            raise self._refusal(f"memory for {name!r}", "Report the message.")
 
     def __call__(self, stream: Any) -> tuple[int]:
         """Enqueues one run, and returns the driver's code for success.

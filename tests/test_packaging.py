@@ -96,7 +96,9 @@ def test_the_wheel_holds_the_licence_and_the_type_marker(members: list[str]) -> 
 
 
 def test_the_wheel_holds_every_kernel(members: list[str]) -> None:
-    sources = {path.name for path in (ROOT / "runtime" / "kernels").iterdir() if path.suffix in (".cu", ".cuh")}
+    sources = {
+        path.name for path in (ROOT / "runtime" / "kernels").iterdir() if path.suffix in (".cu", ".cuh")
+    }
     assert len(sources) > 3
     assert {f"rvm_trt/runtime/kernels/{name}" for name in sources} <= set(members)
 

@@ -234,6 +234,9 @@ class VirtualDevice:
         """See `Device.synchronize`."""
         self.log.add(Synchronized, event=event.name)
 
+    def activate(self) -> None:
+        """Any thread may call."""
+
     def finish(self) -> None:
         """See `Device.finish`."""
         self.log.add(Finished, streams=tuple(self._streams))

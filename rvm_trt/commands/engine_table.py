@@ -81,9 +81,8 @@ def _runs_on(manifest: Manifest) -> str:
     if manifest.backend is Backend.TENSORRT:
         return "GPUs like the one it was built on"
     gpus = ", ".join(target.removeprefix("sm_") for target in manifest.targets)
-    return (
-        f"NVIDIA GPUs of compute capability {gpus}, with TensorRT for RTX {manifest.backend_version}; not on this CPU"
-    )
+    library = f"TensorRT for RTX {manifest.backend_version}"
+    return f"NVIDIA GPUs of compute capability {gpus}, with {library}; not on this CPU"
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:

@@ -112,6 +112,8 @@ def test_a_frame_does_not_need_the_context_that_the_last_one_left(
         lambda: schedule.submit([FRAME]),
         schedule.collect,
         lambda: schedule.enqueue(memory[:1], [memory[1:]], caller),
+        schedule.reset,
+        schedule.state,
     ):
         world.driver.current[threading.get_ident()] = 0xBAD  # another library's
         act()
