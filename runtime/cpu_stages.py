@@ -33,7 +33,8 @@ class CpuCore(Protocol):
 
 
 class CpuStages:
-    """`Stages` on the CPU. What it makes runs on `CpuBuffer` memory, one operation at a time.
+    """`Stages` on the CPU. What it makes runs on `CpuBuffer` memory, one operation at a time: schedules that
+    share these stages belong to one thread together.
 
     Args:
         core: the network, which is closed with the stages.

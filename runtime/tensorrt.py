@@ -6,6 +6,7 @@ GPU it has not run yet.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -92,11 +93,16 @@ class TensorRtNetwork:
         return made
 
     def close(self) -> None:
-        """Keeps what was compiled on disk, and releases contexts and engine. May be called twice."""
+        """Keeps what was compiled on disk, and releases contexts and engine. May be called twice.
+
+        Where it cannot be kept it is compiled again next time: that is a warning, not an error of a job that is done.
+        """
         try:
             if self._cache is not None:
                 self._gpu.activate()
                 self._cache.save()
+        except EngineError as error:
+            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
         finally:
             self._cache = self._config = None  # each before what it was made from
             self._owned.close()

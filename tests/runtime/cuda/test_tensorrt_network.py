@@ -251,12 +251,12 @@ def test_kernels_that_have_not_changed_are_not_written_again(world: World, tmp_p
     assert file.stat().st_ino == before
 
 
-def test_kernels_that_cannot_be_kept_are_an_error_and_everything_is_released(
+def test_kernels_that_cannot_be_kept_are_a_warning_and_everything_is_released(
     world: World, tmp_path: Path
 ) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "rvm-trt").write_text("in the way")
-    with pytest.raises(EngineError, match="XDG_CACHE_HOME"), world.schedule():
+    with pytest.warns(RuntimeWarning, match="XDG_CACHE_HOME"), world.schedule():
         pass
     assert not world.driver.live
     assert world.driver.retained == 0
