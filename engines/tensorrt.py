@@ -230,6 +230,8 @@ def _configure(builder: Any, library: Library, options: TensorRtOptions) -> Any:
     # TF32 is on by default and keeps 10 of FP32's 23 bits: FP32, in islands as well, is to be FP32.
     config.clear_flag(module.BuilderFlag.TF32)
     if library.builds_ahead_of_time:
+        # The runtime captures the network in a graph, so a run must never allocate.
+        config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)
         config.num_compute_capabilities = len(options.targets)
         for index, target in enumerate(options.targets):
             capability = getattr(module.ComputeCapability, target.replace("sm_", "SM"))
