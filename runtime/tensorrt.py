@@ -100,9 +100,7 @@ class TensorRtNetwork:
         try:
             if self._cache is not None:
                 self._gpu.activate()
-                self._cache.save()
-        except EngineError as error:
-            warnings.warn(str(error), RuntimeWarning, stacklevel=2)
+                _keep(self._cache)
         finally:
             self._cache = self._config = None  # each before what it was made from
             self._owned.close()
@@ -199,6 +197,13 @@ class TensorRtContext:
     def close(self) -> None:
         """Releases the context. May be called twice."""
         self._context = None
+
+
+def _keep(cache: CacheFile) -> None:
+    try:
+        cache.save()
+    except EngineError as error:
+        warnings.warn(str(error), RuntimeWarning, stacklevel=3)
 
 
 def _describe(spec: TensorSpec) -> str:
