@@ -63,10 +63,7 @@ class CpuStages:
         rows = upsample_taps(profile.low_height, profile.height)
         columns = upsample_taps(profile.low_width, profile.width)
         self._up = (rows.first, rows.second, rows.weight, columns.first, columns.second, columns.weight)
-        self._scratch = (
-            np.empty((threads, kernels_cpu.SCRATCH_ROWS, profile.width), np.float32),
-            np.empty((threads, 4, profile.width), np.uint8),
-        )
+        self._scratch = kernels_cpu.compose_scratch(threads, profile.width)
 
     def sample(self, source: Span, target: Span) -> Operation:
         """See `Stages.sample`."""
@@ -121,15 +118,18 @@ class CpuStages:
         low = (4, self._profile.low_height, self._profile.low_width)
         slope, intercept = (memory_of(span).view(np.float32).reshape(low) for span in coefficients)
         named = dict(zip(self._outputs, outputs, strict=True))
-        nothing = np.empty((0, 3 * self._profile.width), np.uint8)
 
         def arguments() -> tuple[Any, ...]:
             colour = background.colour
-            behind = self._rows(image, 3) if image is not None and colour is None else nothing
+            behind = (
+                self._rows(image, 3)
+                if image is not None and colour is None
+                else np.tile(np.array(colour or (0, 0, 0), np.uint8), self._profile.width)[None]
+            )
             images = (self._rows(named.get(name), OUTPUT_CHANNELS[name]) for name in OUTPUTS)
-            return self._rows(source, 3), behind, np.array(colour or (0, 0, 0), np.float32), *images
+            return self._rows(source, 3), behind, *images
 
-        def work(frame: Any, behind: Any, colour: Any, *images: Any) -> None:
+        def work(frame: Any, behind: Any, *images: Any) -> None:
             self._bands.run(
                 self._kernels.compose,
                 self._profile.height,
@@ -138,7 +138,6 @@ class CpuStages:
                 intercept,
                 *self._up,
                 behind,
-                colour,
                 *images,
                 *self._scratch,
             )
