@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rvm_trt.contract import TensorSpec, tensors
-from rvm_trt.engines.manifest import NAME, Manifest, read_manifest
+from rvm_trt.contract import TensorSpec
+from rvm_trt.engines.manifest import NAME, Manifest, contract_of, read_manifest
 from rvm_trt.errors import EngineError
 from rvm_trt.files import atomic_dir, sha256_file
 from rvm_trt.options import Graph
@@ -73,7 +73,7 @@ class Engine:
         """
         manifest = self.manifest
         found = []
-        contract = tensors(manifest.profile, manifest.graph, dtype=manifest.dtype, trunk=manifest.trunk)
+        contract = contract_of(manifest.profile, manifest.graph, manifest.precision, manifest.backend)
         for got, expected in zip(manifest.tensors, contract, strict=False):
             if got != expected:
                 found.append(

@@ -4,9 +4,8 @@ Precision is written into the graph, not left to a hint: a hint lowers the guide
 ``box(xy) − box(x)box(y)`` then cancel to noise (with the fast guided filter alpha came out wrong by up to 1).
 The islands are the guided filter's statistics and what follows them; the states' update ``(1 − z)·h + z·c``, whose
 rounding would add up over frames; the full graph's first downsampling; and the first layers of MobileNetV3, at 1/2 and
-1/4, whose rounding tips the network where it cannot decide whether something is a person. The deep guided filter's
-small network is none: in FP32 it changed alpha's error by less than a hundredth of it, and cost 1 ms of an HD frame.
-(Figures: benchmarks/LOG.md.)
+1/4, whose rounding tips the network where it cannot decide whether something is a person. In an INT8 model the
+quantised convolutions are islands as well, from the quantiser to the activation. (Figures: benchmarks/LOG.md.)
 """
 
 from __future__ import annotations
@@ -20,15 +19,21 @@ from rvm_trt.engines.openvino_library import import_openvino
 
 _PROJECTION = "project_mat"
 _NETWORK = ("backbone", "aspp", "decoder")
-_FILTER_NETWORK = "refiner.conv"
-_FIRST_LAYERS = re.compile(r"backbone(/|\.features\.[0-3]\.)")
+_BLOCK = re.compile(r"backbone\.features\.(\d+)\.")
+# Blocks of MobileNetV3 that work at 1/2 and 1/4.
+_FIRST_BLOCKS = 4
 
 
-def lower_to_bfloat16(model: Any) -> None:
-    """Changes an FP32 OpenVINO model of ours in place: bfloat16 but for the islands; inputs and outputs stay FP32."""
+def lower_to_bfloat16(model: Any, *, single_blocks: int = _FIRST_BLOCKS) -> None:
+    """Changes an FP32 OpenVINO model of ours in place: bfloat16 but for the islands; inputs and outputs stay FP32.
+
+    Args:
+        model: a core or full graph; of MobileNetV3 the first blocks stay in FP32.
+        single_blocks: how many of them.
+    """
     openvino = import_openvino()
     half, single = openvino.Type.bf16, openvino.Type.f32
-    islands = {node.get_friendly_name() for node in _islands(model)}
+    islands = {node.get_friendly_name() for node in _islands(model, single_blocks)}
     for node in model.get_ordered_ops():
         if node.get_type_name() in ("Parameter", "Constant"):
             continue
@@ -81,7 +86,7 @@ def _value_ports(node: Any) -> Iterator[Any]:
     yield from ports
 
 
-def _islands(model: Any) -> list[Any]:
+def _islands(model: Any, single_blocks: int) -> list[Any]:
     nodes = [
         n for n in model.get_ordered_ops() if n.get_type_name() not in ("Parameter", "Constant", "Result")
     ]
@@ -101,11 +106,68 @@ def _islands(model: Any) -> list[Any]:
             and node.input_value(0).get_node().get_type_name() == "Parameter"
         ):
             chosen[node.get_friendly_name()] = node
-    chosen.update({n.get_friendly_name(): n for n in nodes if _FIRST_LAYERS.match(n.get_friendly_name())})
+    chosen.update({n.get_friendly_name(): n for n in _quantised(nodes)})
+    chosen.update(
+        {n.get_friendly_name(): n for n in nodes if _is_among_first(n.get_friendly_name(), single_blocks)}
+    )
     for name in STATE_OUTPUTS:
         for node in _state_update(model.output(name).get_node().input_value(0).get_node()):
             chosen[node.get_friendly_name()] = node
-    return [node for name, node in chosen.items() if not name.startswith(_FILTER_NETWORK)]
+    return list(chosen.values())
+
+
+def _is_among_first(name: str, blocks: int) -> bool:
+    found = _BLOCK.match(name)
+    return name.startswith("backbone/") or (found is not None and int(found[1]) < blocks)
+
+
+def _quantised(nodes: list[Any]) -> Iterator[Any]:
+    """Yields what belongs to INT8 convolutions: equalisation, quantisers, weights, convolution, bias, activation."""
+    for node in nodes:
+        if node.get_type_name() != "Convolution":
+            continue
+        chain = _quantising_chain(node)
+        if chain:
+            yield from (*chain, node)
+            yield from _ancestors(node.input_value(1).get_node())
+            (biased,) = _consumers(node)
+            yield biased
+            yield from (each for each in _consumers(biased) if each.get_type_name() == "Relu")
+            yield from (each for each in _producers(biased) if each.get_type_name() == "Reshape")  # the bias
+
+
+def _quantising_chain(convolution: Any) -> list[Any]:
+    """Returns the nodes above a convolution's input up to the quantiser and its equalisation; none without one."""
+    chain = []
+    node = convolution.input_value(0).get_node()
+    while node.get_type_name() in ("Multiply", "Subtract", "Convert"):
+        chain.append(node)
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "FakeQuantize":
+        return []
+    chain.append(node)
+    factor = node.input_value(0).get_node()
+    if factor.get_type_name() == "Multiply" and _is_constant(factor.input_value(1).get_node()):
+        chain.append(factor)
+    return chain
+
+
+def _ancestors(node: Any) -> Iterator[Any]:
+    """Yields a node and what it is computed from, but for constants."""
+    if not _is_constant(node):
+        yield node
+        for producer in _producers(node):
+            yield from _ancestors(producer)
+
+
+def _is_constant(node: Any) -> bool:
+    return bool(node.get_type_name() == "Constant")
+
+
+def _consumers(node: Any) -> list[Any]:
+    """Returns the nodes that read a node's values; those that read only its shape are none."""
+    targets = [target.get_node() for output in node.outputs() for target in output.get_target_inputs()]
+    return [each for each in targets if each.get_type_name() != "ShapeOf"]
 
 
 def _producers(node: Any) -> list[Any]:

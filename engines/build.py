@@ -53,8 +53,8 @@ def build_engine(
         backend: ``cpu`` (OpenVINO), ``tensorrt-rtx`` (TensorRT for RTX, built ahead of time, no GPU needed),
             ``tensorrt`` (needs the GPU), or ``auto``: what this version runs on this machine, which is ``cpu``.
         precision: the graph's own if None; ``fp32``; ``bf16`` (cpu; inputs and outputs stay float32); ``fp16``
-            (TensorRT; inputs and outputs float16); ``int8`` (quantised where `calibration` shows that it serves; FP32
-            around it on the CPU, FP16 in TensorRT).
+            (TensorRT; inputs and outputs float16); ``int8`` (quantised where `calibration` shows that it serves; around
+            it FP16 in TensorRT, on the CPU bfloat16 where that keeps within the budget, else FP32).
         engines: folder that holds the engines' folders. Recipes of INT8 searches are kept in ``recipes`` beside it.
         options: how to build with TensorRT.
         calibration: footage for INT8. For FP16 the accuracy is measured on its held-out part.
@@ -115,7 +115,15 @@ def build_engine(
             info,
             folder,
             wanted,
-            lambda target: write_openvino(info, wanted.precision, target, footage, recipe),
+            lambda target: write_openvino(
+                info,
+                wanted.precision,
+                target,
+                footage,
+                recipe,
+                held_out=() if calibration is None else calibration.divide(info.profile).held_out,
+                mad_budget=mad_budget,
+            ),
         )
     from rvm_trt.engines.tensorrt_engine import write_tensorrt
 

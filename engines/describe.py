@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import rvm_trt
-from rvm_trt.contract import tensors
 from rvm_trt.digest import source_digest
-from rvm_trt.engines.manifest import Manifest
+from rvm_trt.engines.manifest import Manifest, contract_of
 from rvm_trt.engines.openvino_library import check_precision, import_openvino
 from rvm_trt.engines.tensorrt_library import load_library
 from rvm_trt.engines.tensorrt_options import TensorRtOptions
@@ -60,7 +59,7 @@ def describe(
     targets: tuple[str, ...]
     if backend is Backend.CPU:
         check_precision(precision)
-        version, targets, dtype = str(import_openvino().__version__), ("cpu",), "float32"
+        version, targets = str(import_openvino().__version__), ("cpu",)
     else:
         _check_tensorrt_precision(precision, backend)
         library = load_library(backend)
@@ -68,16 +67,13 @@ def describe(
         made["options"] = options.to_json()
         version = library.version
         targets = options.targets if library.builds_ahead_of_time else ("gpu-at-build",)
-        dtype = "float32" if precision is Precision.FP32 else "float16"
     return Manifest(
         profile=profile,
         graph=graph,
         precision=precision,
         backend=backend,
         backend_version=version,
-        tensors=tensors(
-            profile, graph, dtype=dtype, trunk=backend is not Backend.CPU and graph is Graph.CORE
-        ),
+        tensors=contract_of(profile, graph, precision, backend),
         targets=targets,
         checkpoint_sha256=checkpoint_sha256,
         onnx_sha256=onnx_sha256,

@@ -1,12 +1,13 @@
 """The head of a core: what follows the decoder's hidden features, cut off for a kernel of the runtime.
 
-TensorRT needs six kernels for the projection and the guided filter, and moves each tensor between them through
-memory. One kernel of ours computes both from the hidden features in shared memory, in FP32.
+TensorRT needs six kernels for the projection and the guided filter, OpenVINO twenty, and both move each tensor between
+them through memory. One kernel of ours computes both from the hidden features, in FP32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from rvm_trt.contract import HIDDEN, HIDDEN_CHANNELS, STATE_OUTPUTS
 from rvm_trt.export.graph_editor import GraphEditor
 
 Array = npt.NDArray[np.float32]
-_LAST_LAYER = "decoder.decode0.conv.5/Relu"
+LAST_LAYER = "decoder.decode0.conv.5/Relu"
+HEAD = "head.npz"
 
 
 def cut_head(model: onnx.ModelProto) -> Mapping[str, Array]:
@@ -26,14 +28,14 @@ def cut_head(model: onnx.ModelProto) -> Mapping[str, Array]:
     The graph gives ``hid`` (N, 16, h, w) instead of ``A`` and ``b`` then.
 
     Returns:
-        ``project.weight`` (4, 16) and ``project.bias`` (4,), hidden features → residual and alpha; with a guided
-        filter ``box.weight`` (4, 3, 3); with the deep one ``mlp.0.weight`` (16, 24), ``mlp.1.weight`` (16, 16),
-        ``mlp.2.weight`` (4, 16) and their biases, all float32.
+        ``project.weight`` (4, 16) and ``project.bias`` (4,), hidden features → residual and alpha; with the deep
+        guided filter ``box.weight`` (4, 3, 3), ``mlp.0.weight`` (16, 24), ``mlp.1.weight`` (16, 16), ``mlp.2.weight``
+        (4, 16) and their biases, all float32. The fast one has no weights: its box is the mean.
     """
     editor = GraphEditor(model)
-    last = editor.named(_LAST_LAYER)
+    last = editor.named(LAST_LAYER)
     if last is None:
-        raise ValueError(f"no node {_LAST_LAYER}")
+        raise ValueError(f"no node {LAST_LAYER}")
     weights = _weights(editor)
     features = last.output[0]
     result = model.graph.output[0].type.tensor_type
@@ -49,6 +51,11 @@ def cut_head(model: onnx.ModelProto) -> Mapping[str, Array]:
     return weights
 
 
+def write_head(folder: Path, weights: Mapping[str, Array]) -> None:
+    """Writes the weights of a head into an engine's folder."""
+    np.savez(folder / HEAD, allow_pickle=False, **weights)
+
+
 def _weights(editor: GraphEditor) -> dict[str, Array]:
     project = editor.named("project_mat.conv/Conv")
     if project is not None:  # no guided filter, so nothing was joined
@@ -57,18 +64,15 @@ def _weights(editor: GraphEditor) -> dict[str, Array]:
             "project.bias": editor.constants[project.input[2]],
         }
     weights = _pointwise(editor, "project_mat.conv", "project")
-    box = editor.named("refiner.box_filter/Conv")
-    if box is None:
-        raise ValueError("no box filter")
-    weights["box.weight"] = editor.constants[box.input[1]][:4, 0]
-    layers = [editor.named(f"refiner.conv.{index}/Conv") for index in (1, 4)]
-    for index, layer in enumerate(layers):
-        if layer is not None:
-            weights[f"mlp.{index}.weight"] = _matrix(editor.constants[layer.input[1]])
-            weights[f"mlp.{index}.bias"] = editor.constants[layer.input[2]]
-    if all(layers):
-        weights.update(_pointwise(editor, "refiner.conv.6", "mlp.2"))
-    return weights
+    names = {"box": "refiner.box_filter/Conv", "mlp.0": "refiner.conv.1/Conv", "mlp.1": "refiner.conv.4/Conv"}
+    layers = {name: layer for name, node in names.items() if (layer := editor.named(node)) is not None}
+    if len(layers) < len(names):
+        return weights  # the fast guided filter, which has no perceptron
+    weights["box.weight"] = editor.constants[layers.pop("box").input[1]][:4, 0]
+    for name, layer in layers.items():
+        weights[f"{name}.weight"] = _matrix(editor.constants[layer.input[1]])
+        weights[f"{name}.bias"] = editor.constants[layer.input[2]]
+    return {**weights, **_pointwise(editor, "refiner.conv.6", "mlp.2")}
 
 
 def _matrix(kernel: Array) -> Array:

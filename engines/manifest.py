@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rvm_trt.contract import TensorSpec
+from rvm_trt.contract import LINEAR, TensorSpec, tensors
 from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.options import Backend, Graph, Precision, choice
 from rvm_trt.profile import Profile
 
-SCHEMA = 2
+SCHEMA = 3
 NAME = "manifest.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -67,8 +67,8 @@ class Manifest:
 
     @property
     def trunk(self) -> bool:
-        """Whether it ends at the hidden features ``hid``, as TensorRT's cores do; the head is in ``head.npz`` then."""
-        return self.backend is not Backend.CPU and self.graph is Graph.CORE
+        """Whether it ends at the hidden features ``hid``, as every core does; the head is in ``head.npz`` then."""
+        return self.graph is Graph.CORE
 
     @property
     def measurable(self) -> bool:
@@ -112,6 +112,18 @@ class Manifest:
         """Writes ``manifest.json`` into a folder, with its seal."""
         text = json.dumps({**self.to_json(), "seal": self.seal()}, indent=2, sort_keys=True)
         (Path(folder) / NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def contract_of(
+    profile: Profile, graph: Graph, precision: Precision, backend: Backend
+) -> tuple[TensorSpec, ...]:
+    """Returns the tensors of an engine. On the CPU ``hid`` is linear, and bfloat16 below FP32."""
+    trunk = graph is Graph.CORE
+    if backend is Backend.CPU:
+        hidden = "float32" if precision is Precision.FP32 else "bfloat16", LINEAR
+        return tensors(profile, graph, trunk=trunk, hidden=hidden)
+    dtype = "float32" if precision is Precision.FP32 else "float16"
+    return tensors(profile, graph, dtype=dtype, trunk=trunk)
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> Manifest:

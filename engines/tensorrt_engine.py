@@ -14,7 +14,7 @@ import onnx
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
 from rvm_trt.engines.alpha import AlphaDifference, difference, pool
 from rvm_trt.engines.half_arithmetic import emulate_half
-from rvm_trt.engines.head import cut_head
+from rvm_trt.engines.head import cut_head, write_head
 from rvm_trt.engines.lowering import lower
 from rvm_trt.engines.manifest import Manifest
 from rvm_trt.engines.recipe import Recipe
@@ -27,7 +27,6 @@ from rvm_trt.profile import Profile
 
 Array = npt.NDArray[np.float32]
 NETWORK = "network.onnx"
-HEAD = "head.npz"
 RECIPE = "recipe.json"
 _TURING = "sm_75"
 
@@ -95,7 +94,7 @@ def _write_network(lowered: onnx.ModelProto, folder: Path, *, trunk: bool) -> Pa
     if trunk:
         body = onnx.ModelProto()
         body.CopyFrom(lowered)
-        np.savez(folder / HEAD, allow_pickle=False, **cut_head(body))
+        write_head(folder, cut_head(body))
         lowered = body
     onnx.save_model(lowered, network)
     return network

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from rvm_trt.engines.artifact import Engine
 from rvm_trt.engines.tensorrt_library import load_library
-from rvm_trt.errors import EngineError
 from rvm_trt.runtime.cuda_driver import Driver
 from rvm_trt.runtime.cuda_gpu import Gpu
 from rvm_trt.runtime.cuda_stages import CudaStages
-from rvm_trt.runtime.head_weights import head_names
+from rvm_trt.runtime.head_weights import read_head
 from rvm_trt.runtime.tensorrt import TensorRtNetwork
 
 
@@ -50,23 +45,7 @@ def make_cuda_stages(engine: Engine, gpu: Gpu, *, outputs: Sequence[str]) -> Cud
             engine.profile,
             outputs=outputs,
             half=manifest.dtype == "float16",
-            head=_read_head(engine) if manifest.trunk else None,
+            head=read_head(engine) if manifest.trunk else None,
         )
         owned.pop_all()
     return stages
-
-
-def _read_head(engine: Engine) -> Mapping[str, npt.NDArray[Any]]:
-    path, profile = engine.file("head.npz"), engine.profile
-    # The file of a fast guided filter also has its box, which is the mean and stands in the kernel's weights anyway.
-    names = head_names(profile.refiner if profile.uses_refiner else None)
-    try:
-        with np.load(path, allow_pickle=False) as weights:
-            return {name: weights[name] for name in names if name in weights}
-    except (OSError, ValueError) as error:
-        raise EngineError(
-            str(path),
-            got=f"no weights ({error})",
-            expected="the weights of its head",
-            todo="Build the engine again.",
-        ) from None

@@ -1,4 +1,4 @@
-"""The weights of the head kernel: from named arrays to the one float array that kernels/head.cu reads."""
+"""The weights of the head kernels: from an engine's file to the one float array that kernels/head.cu reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rvm_trt.engines.artifact import Engine
 from rvm_trt.errors import EngineError
 from rvm_trt.options import Refiner
 
@@ -31,6 +32,21 @@ def head_names(refiner: Refiner | None) -> tuple[str, ...]:
     """Returns the names of the weights that a refiner has; None means no refiner (ratio 1)."""
     names = tuple(HEAD_LAYOUT)
     return names if refiner is Refiner.DEEP else names[:2]
+
+
+def read_head(engine: Engine) -> Mapping[str, npt.NDArray[Any]]:
+    """Returns the weights in a core engine's ``head.npz`` by name; raises `EngineError` where it does not read."""
+    path = engine.file("head.npz")
+    try:
+        with np.load(path, allow_pickle=False) as weights:
+            return dict(weights)
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            str(path),
+            got=f"no weights ({error})",
+            expected="the weights of its head",
+            todo="Build the engine again.",
+        ) from None
 
 
 def pack_head(weights: Mapping[str, npt.NDArray[Any]], *, refiner: Refiner | None) -> npt.NDArray[np.float32]:

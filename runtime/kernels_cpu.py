@@ -230,17 +230,17 @@ def _find_active(
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _between(above: Array, below: Array, weight: float, i: int) -> float:
+def _between(above: Array, below: Array, weight: float, i: int) -> Any:
     return above[i] + weight * (below[i] - above[i])
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _pixel(pixels: Array, i: int) -> tuple[float, float, float]:
+def _pixel(pixels: Array, i: int) -> Any:
     return np.float32(pixels[3 * i]), np.float32(pixels[3 * i + 1]), np.float32(pixels[3 * i + 2])
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _alpha(above: Array, below: Array, weight: float, i: int, red: float, green: float, blue: float) -> float:
+def _alpha(above: Array, below: Array, weight: float, i: int, red: float, green: float, blue: float) -> Any:
     """Returns alpha of pixel ``i`` in levels, 0..255."""
     slope = _between(above, below, weight, _SLOPE[3] + i)
     intercept = _between(above, below, weight, _INTERCEPT[3] + i)
@@ -249,14 +249,14 @@ def _alpha(above: Array, below: Array, weight: float, i: int, red: float, green:
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _colour(above: Array, below: Array, weight: float, slope: int, intercept: int, level: float) -> float:
+def _colour(above: Array, below: Array, weight: float, slope: int, intercept: int, level: float) -> Any:
     """Returns a channel of the foreground, 0..255, from that of the frame; ``slope`` and ``intercept`` are indices."""
     value = _between(above, below, weight, slope) * level + _between(above, below, weight, intercept) + level
     return min(max(value, np.float32(0)), np.float32(255))
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _level(value: float) -> int:
+def _level(value: float) -> Any:
     return np.uint8(np.int32(value + np.float32(0.5)))
 
 
@@ -302,5 +302,5 @@ def _blend(
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _over(foreground: float, background: float, opacity: float) -> int:
+def _over(foreground: float, background: float, opacity: float) -> Any:
     return _level(background + (foreground - background) * opacity)

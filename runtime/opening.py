@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from rvm_trt.engines.artifact import Engine
 from rvm_trt.errors import EngineError
-from rvm_trt.options import Backend, Graph
+from rvm_trt.options import Backend, Graph, Precision
 from rvm_trt.runtime.cpu import CpuDevice
 from rvm_trt.runtime.cpu_stages import CpuStages
 from rvm_trt.runtime.device import Device
+from rvm_trt.runtime.head_weights import read_head
 from rvm_trt.runtime.lending import CpuLending, Lending
 from rvm_trt.runtime.openvino_core import OpenVinoCore
 from rvm_trt.runtime.stages import Stages
@@ -44,8 +45,7 @@ def open_engine(
     """
     _check(engine)
     if engine.manifest.backend is Backend.CPU:
-        core = OpenVinoCore.load(engine, threads=threads)
-        stages = owned.enter_context(CpuStages(core, engine.profile, outputs=outputs, threads=threads))
+        stages = owned.enter_context(open_cpu_stages(engine, outputs, threads=threads))
         device = CpuDevice()
         owned.callback(device.close)
         lending = CpuLending(engine.profile, outputs)
@@ -53,6 +53,18 @@ def open_engine(
         owned.callback(device.finish)  # first: then nothing lent is in use
         return Opened(stages=stages, device=device, lending=lending)
     return _open_on_gpu(engine, outputs, gpu=gpu, owned=owned)
+
+
+def open_cpu_stages(engine: Engine, outputs: Sequence[str], *, threads: int) -> CpuStages:
+    """Returns the stages of a core engine of the ``cpu`` backend, to be closed after their schedules.
+
+    Raises:
+        EngineError: OpenVINO cannot run it here, or its head does not read.
+        DependencyError: OpenVINO or numba is not installed.
+    """
+    head, half = read_head(engine), engine.manifest.precision is not Precision.FP32
+    core = OpenVinoCore.load(engine, threads=threads)
+    return CpuStages(core, engine.profile, outputs=outputs, threads=threads, head=head, half=half)
 
 
 def _open_on_gpu(engine: Engine, outputs: Sequence[str], *, gpu: int, owned: ExitStack) -> Opened:

@@ -54,7 +54,7 @@ class OpenVinoCore:
         try:
             request = self._compiled.create_infer_request()
             for name, array in tensors.items():
-                request.set_tensor(name, self._openvino.Tensor(array, shared_memory=True))
+                request.set_tensor(name, self._tensor(array))
         except RuntimeError as error:
             raise self._refusal(error) from None
 
@@ -62,6 +62,12 @@ class OpenVinoCore:
             request.infer()
 
         return run
+
+    def _tensor(self, array: npt.NDArray[Any]) -> Any:
+        types = {np.dtype(np.uint16): self._openvino.Type.bf16, np.dtype(np.uint32): self._openvino.Type.f32}
+        if array.dtype not in types:
+            return self._openvino.Tensor(array, shared_memory=True)
+        return self._openvino.Tensor(array, array.shape, types[array.dtype])
 
     def close(self) -> None:
         """Releases the network, but for contexts that are still referred to. May be called twice."""

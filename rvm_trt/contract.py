@@ -26,7 +26,7 @@ class TensorSpec:
     Attributes:
         name: upstream's name (``src, fgr, pha, r1i..r4i, r1o..r4o``) or ``A``, ``b``, ``hid``.
         shape: static shape, ``(N, C, H, W)`` whatever the layout.
-        dtype: NumPy's name of the element type, ``float32`` or ``float16``.
+        dtype: name of the element type, ``float32``, ``float16`` or ``bfloat16``.
         direction: ``input`` or ``output``.
         layout: order in memory: ``linear`` as the shape says, ``channels_last`` is ``(N, H, W, C)``.
     """
@@ -56,14 +56,20 @@ class TensorSpec:
 
 
 def tensors(
-    profile: Profile, graph: Graph, *, dtype: str = "float32", trunk: bool = False
+    profile: Profile,
+    graph: Graph,
+    *,
+    dtype: str = "float32",
+    trunk: bool = False,
+    hidden: tuple[str, str] | None = None,
 ) -> tuple[TensorSpec, ...]:
     """Returns every tensor of a graph, inputs first, in upstream's order.
 
     The core reads ``src`` at low resolution and gives ``A`` and ``b``, 4 channels each: three for the foreground
     residual and one for alpha. The full graph reads ``src`` at frame size and gives ``fgr`` and ``pha``. The *trunk*
-    of a core, what TensorRT gets, ends at the decoder's hidden features ``hid``, from which a kernel of the runtime
-    computes ``A`` and ``b``; ``hid`` lies channels last, as the convolution before it writes it.
+    of a core, what engines run, ends at the decoder's hidden features ``hid``, from which a kernel of the runtime
+    computes ``A`` and ``b``. ``hidden`` is the type and layout of ``hid``: of the others' type and channels last if
+    None, as TensorRT's convolution writes it.
     """
     low = (profile.low_height, profile.low_width)
     size = low if graph is Graph.CORE else (profile.height, profile.width)
@@ -72,8 +78,8 @@ def tensors(
     outputs += zip(STATE_OUTPUTS, profile.state_shapes, strict=True)
 
     def spec(name: str, shape: tuple[int, ...], direction: str) -> TensorSpec:
-        layout = CHANNELS_LAST if name == HIDDEN else LINEAR
-        return TensorSpec(name=name, shape=shape, dtype=dtype, direction=direction, layout=layout)
+        kind, layout = (hidden or (dtype, CHANNELS_LAST)) if name == HIDDEN else (dtype, LINEAR)
+        return TensorSpec(name=name, shape=shape, dtype=kind, direction=direction, layout=layout)
 
     return (
         *(spec(name, shape, "input") for name, shape in inputs),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import zlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +18,11 @@ import numpy.typing as npt
 import pytest
 
 from rvm_trt.profile import Profile
+
+# The tests import the modules beside them.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from generated import moving_frame, resized, seeded_values
 
 if TYPE_CHECKING:
     from rvm_trt.engines.footage import CalibrationFootage
@@ -89,7 +94,7 @@ def seeded_state_dict() -> Callable[..., dict[str, Any]]:
         with torch.device("meta"):
             state = MattingNetwork(variant, refiner).state_dict()
         return {
-            key: torch.from_numpy(_seeded(key, tuple(value.shape)))
+            key: torch.from_numpy(seeded_values(key, tuple(value.shape)))
             if value.is_floating_point()
             else torch.zeros(value.shape, dtype=value.dtype)
             for key, value in state.items()
@@ -243,7 +248,7 @@ def few_candidates() -> Callable[[pytest.MonkeyPatch], None]:
 
 @pytest.fixture(scope="session")
 def searched(
-    tmp_path_factory: pytest.TempPathFactory,
+    common: Path,
     exported: Callable[..., Path],
     calibration: CalibrationFootage,
     few_candidates: Callable[[pytest.MonkeyPatch], None],
@@ -253,8 +258,9 @@ def searched(
     from rvm_trt.export.graph_info import read_graph_info
 
     graph = exported(Profile(width=161, height=97, ratio=0.6))
-    folder = tmp_path_factory.mktemp("searched") / "recipes"
-    with pytest.MonkeyPatch.context() as patch:
+    folder = common / "recipes"
+    # A worker that comes later reads the recipe of the first.
+    with _alone(folder), pytest.MonkeyPatch.context() as patch:
         few_candidates(patch)
         recipe = recipe_for(read_graph_info(graph), calibration, mad_budget=1e-3, folder=folder)
     return Searched(graph, recipe, folder)
@@ -265,7 +271,7 @@ def moving_frames() -> Callable[..., list[Image]]:
     """``moving_frames(width, height, count)``: a textured ellipse that crosses a textured gradient."""
 
     def make(width: int, height: int, count: int) -> list[Image]:
-        return [_moving_frame(width, height, index) for index in range(count)]
+        return [moving_frame(width, height, index) for index in range(count)]
 
     return make
 
@@ -279,38 +285,6 @@ def footage(shared: Path) -> Callable[..., list[Image]]:
         from rvm_trt.runtime.video.source import open_source
 
         frames = [frame.image for frame in islice(open_source(shared / "clips" / name), count)]
-        return frames if width is None or height is None else list(_resized(frames, width, height))
+        return frames if width is None or height is None else list(resized(frames, width, height))
 
     return read
-
-
-def _seeded(key: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    generator = np.random.default_rng(zlib.crc32(key.encode()))
-    if len(shape) == 4:
-        values = generator.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
-    elif key.endswith("running_var"):
-        values = generator.uniform(0.5, 1.5, shape)
-    elif key.endswith(("running_mean", "bias")):
-        values = generator.standard_normal(shape) * 0.05
-    else:
-        values = generator.uniform(0.8, 1.2, shape)
-    return np.asarray(values, np.float32)
-
-
-def _moving_frame(width: int, height: int, index: int) -> Image:
-    y, x = np.mgrid[0:height, 0:width]
-    image = np.stack([(2 * x + 5 * index) % 256, (3 * y + x) % 256, (x + y + 7 * index) % 256], axis=-1)
-    inside = ((x - width * (0.3 + 0.03 * index)) / (0.2 * width)) ** 2 + (
-        (y - 0.5 * height) / (0.35 * height)
-    ) ** 2
-    image[inside < 1] = (180, 140, 110)
-    # Without texture the fast guided filter divides rounding error by a variance of zero.
-    noise = np.random.default_rng(1234 + index).integers(-30, 31, image.shape)
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
-
-
-def _resized(frames: list[Image], width: int, height: int) -> Iterator[Image]:
-    from PIL import Image as Pillow
-
-    for frame in frames:
-        yield np.asarray(Pillow.fromarray(frame).resize((width, height), Pillow.Resampling.BICUBIC)).copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rvm_trt.engines.launches import LAUNCH_US, TRUNK_KERNELS
 from rvm_trt.errors import OptionError
 from rvm_trt.profile import Profile
 
@@ -18,7 +19,7 @@ class Gpu:
         memory_bytes_per_s: peak bandwidth of its memory, from the data sheet.
         macs_per_s: dense multiply-accumulates in half precision on tensor cores, half of the data sheet's TFLOPS.
         copy_bytes_per_s: one way over PCIe x16; about 80 % of the link's raw rate, as page-locked copies reach.
-        kernel_s: least time of a small kernel within a graph. An assumption, not from a data sheet.
+        kernel_s: least time of a kernel within a graph. An assumption, the same as the roofline's.
         call_s: host time of one call of the driver. An assumption.
         host_copy_bytes_per_s: one thread's copy into page-locked memory. An assumption.
     """
@@ -27,7 +28,7 @@ class Gpu:
     memory_bytes_per_s: float
     macs_per_s: float
     copy_bytes_per_s: float
-    kernel_s: float = 2.5e-6
+    kernel_s: float = LAUNCH_US * 1e-6
     call_s: float = 2e-6
     host_copy_bytes_per_s: float = 10e9
 
@@ -73,9 +74,9 @@ def network_of(profile: Profile) -> Network:
     """Returns the work of a profile's core.
 
     From the mobilenetv3 core at 480×270: 4.076e9 multiply-accumulates in convolutions, which grow with the number of
-    low-resolution pixels, and 95 kernels in its FP16 plan of TensorRT for RTX 1.7 (``rvm-trt inspect``).
+    low-resolution pixels, and the kernels of its FP16 plan.
     """
-    return Network(macs=4.076e9 / (480 * 270) * profile.low_width * profile.low_height, kernels=95)
+    return Network(macs=4.076e9 / (480 * 270) * profile.low_width * profile.low_height, kernels=TRUNK_KERNELS)
 
 
 @dataclass(frozen=True, kw_only=True)

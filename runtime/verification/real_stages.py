@@ -12,6 +12,7 @@ from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
 from rvm_trt.engines.artifact import Engine
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.cpu_stages import CpuStages
+from rvm_trt.runtime.opening import open_cpu_stages
 from rvm_trt.runtime.openvino_core import OpenVinoCore
 from rvm_trt.runtime.verification.scenario import Scenario
 
@@ -34,9 +35,7 @@ def real_stages(scenario: Scenario) -> CpuStages:
 
 def engine_stages(path: Path) -> CpuStages:
     """Returns numba kernels and a core engine of the ``cpu`` backend; raises as `MattingSession` does."""
-    engine = Engine.load(path)
-    core = OpenVinoCore.load(engine, threads=1)
-    return CpuStages(core, engine.profile, outputs=OUTPUTS, threads=1)
+    return open_cpu_stages(Engine.load(path), OUTPUTS, threads=1)
 
 
 def _network(profile: Profile) -> Any:

@@ -10,6 +10,18 @@ import onnx
 import tensorrt_rtx
 from onnx import TensorProto, helper, numpy_helper
 
+from rvm_trt.contract import TensorSpec
+
+
+def spec(name: str, direction: str, *shape: int, dtype: str = "float32") -> TensorSpec:
+    """Returns a tensor of a contract."""
+    return TensorSpec(name=name, shape=shape, dtype=dtype, direction=direction)
+
+
+# The tensors of the first two graphs.
+HALF = (spec("x", "input", 1, 3, 64, 64), spec("y", "output", 1, 16, 32, 32))
+INT8 = (spec("x", "input", 1, 3, 64, 64), spec("y", "output", 1, 16, 64, 64))
+
 
 def half_graph() -> onnx.ModelProto:
     """float32 in, two convolutions and a pooling in float16, float32 out."""

@@ -19,6 +19,7 @@ from rvm_trt.engines.head import cut_head
 from rvm_trt.engines.lowering import lower
 from rvm_trt.options import Precision, Refiner
 from rvm_trt.resample import sample_frame
+from rvm_trt.runtime.head_weights import head_names
 
 Array = npt.NDArray[np.float32]
 DEEP = Profile(width=161, height=97, ratio=0.6)
@@ -50,17 +51,19 @@ def layer(x: Array, weights: Mapping[str, Array], name: str) -> Array:
     return product + weights[f"{name}.bias"][:, None, None]
 
 
-def head(hidden: Array, src: Array, weights: Mapping[str, Array]) -> tuple[Array, Array]:
+def head(
+    hidden: Array, src: Array, weights: Mapping[str, Array], refiner: Refiner | None
+) -> tuple[Array, Array]:
     """Slope and intercept (4, h, w) from hidden features and input, as the paper's guided filters say."""
     y = layer(hidden, weights, "project")
-    if "box.weight" not in weights:
+    if refiner is None:
         return np.zeros_like(y), y
     x = np.concatenate([src, src.mean(axis=0, keepdims=True)])
-    kernel = weights["box.weight"]
+    kernel = weights.get("box.weight", np.full((4, 3, 3), 1 / 9, np.float32))
     mean_x, mean_y = box(x, kernel), box(y, kernel)
     cov = box(x * y, kernel) - mean_x * mean_y
     var = box(x * x, kernel) - mean_x * mean_x
-    if "mlp.0.weight" in weights:
+    if refiner is Refiner.DEEP:
         inner = np.concatenate([cov, var, hidden])
         for name in ("mlp.0", "mlp.1"):
             inner = np.maximum(layer(inner, weights, name), 0)
@@ -83,6 +86,8 @@ def test_trunk_and_head_give_what_the_core_gives(
     trunk = onnx.ModelProto()
     trunk.CopyFrom(lowered)
     weights = cut_head(trunk)
+    refiner = profile.refiner if profile.uses_refiner else None
+    assert set(weights) == set(head_names(refiner))
     onnx.checker.check_model(trunk, full_check=True)
     assert [value.name for value in trunk.graph.output] == [HIDDEN, *STATE_OUTPUTS]
     assert {value.dtype for value in weights.values()} == {np.dtype(np.float32)}
@@ -92,7 +97,7 @@ def test_trunk_and_head_give_what_the_core_gives(
     frame = moving_frames(profile.width, profile.height, 1)[0]
     src = sample_frame(frame, profile.ratio).astype(np.float16).astype(np.float32)
     expected, got = run(whole, src[None], states), run(body, src[None], states)
-    slope, intercept = head(got[HIDDEN][0], src, weights)
+    slope, intercept = head(got[HIDDEN][0], src, weights, refiner)
     # What they are for: slopes of flat regions are ill-conditioned, and the intercepts make up for it.
     x = np.concatenate([src, src.mean(axis=0, keepdims=True)])
     wanted = expected["A"][0] * x + expected["b"][0]

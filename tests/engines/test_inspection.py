@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,17 +12,18 @@ from typing import Any
 
 import onnx
 import pytest
+from small_graphs import build_plan, half_graph, loop_graph, quantised_graph
 
 from rvm_trt import Engine, Profile
-from rvm_trt.contract import TensorSpec, tensors
+from rvm_trt.contract import TensorSpec
 from rvm_trt.engines.artifact import write_engine
 from rvm_trt.engines.inspection import Inspection, inspect_artifact
+from rvm_trt.engines.manifest import contract_of
 from rvm_trt.engines.operations import Operations, largest_traffic
 from rvm_trt.engines.plan import PlanKernel, PlanTensor, read_plan
 from rvm_trt.errors import EngineError
-from rvm_trt.options import Backend, Graph
+from rvm_trt.options import Backend, Graph, Precision
 
-small = runpy.run_path(str(Path(__file__).with_name("small_graphs.py")))
 PROFILE = Profile(width=161, height=97, ratio=0.6)
 Built = Callable[..., Engine]
 
@@ -31,13 +31,13 @@ Built = Callable[..., Engine]
 @pytest.fixture
 def half_onnx(tmp_path: Path) -> Path:
     path = tmp_path / "half.onnx"
-    onnx.save_model(small["half_graph"](), path)
+    onnx.save_model(half_graph(), path)
     return path
 
 
 @pytest.fixture
 def half_plan(tmp_path: Path) -> Path:
-    path: Path = small["build_plan"](small["half_graph"](), tmp_path / "half.plan")
+    path: Path = build_plan(half_graph(), tmp_path / "half.plan")
     return path
 
 
@@ -99,7 +99,7 @@ def engine_of(engine: Engine, folder: Path, backend: Backend, files: Mapping[str
         engine.manifest,
         backend=backend,
         targets=("sm_89",),
-        tensors=tensors(engine.profile, Graph.CORE, trunk=backend is not Backend.CPU),
+        tensors=contract_of(engine.profile, Graph.CORE, engine.manifest.precision, backend),
         files={},
         accuracy={},
     )
@@ -145,7 +145,7 @@ def test_an_onnx_graph_gives_its_nodes_by_operator(half_onnx: Path) -> None:
 
 def test_the_quantisation_of_weights_is_no_change_of_activations(tmp_path: Path) -> None:
     path = tmp_path / "int8.onnx"
-    onnx.save_model(small["quantised_graph"](), path)
+    onnx.save_model(quantised_graph(), path)
     found = inspect_artifact(path)
     assert found.kinds["QuantizeLinear"] == 2
     assert [change.kernel for change in found.precision_changes] == ["xd_q", "xd_dq"]
@@ -153,7 +153,7 @@ def test_the_quantisation_of_weights_is_no_change_of_activations(tmp_path: Path)
 
 def test_nodes_in_the_body_of_a_loop_are_seen(tmp_path: Path) -> None:
     path = tmp_path / "loop.onnx"
-    onnx.save_model(small["loop_graph"](), path)
+    onnx.save_model(loop_graph(), path)
     assert inspect_artifact(path).kinds["Conv"] == 1
 
 
@@ -203,7 +203,7 @@ def test_a_cpu_engine_gives_openvino_s_operations(built: Built) -> None:
     assert found.form == "OpenVINO engine"
     assert found.kinds["Convolution"] == text.count('type="Convolution"') > 0
     assert not {"Const", "Parameter", "Result"} & set(found.kinds)
-    assert found.tensors == tensors(PROFILE, Graph.CORE)
+    assert found.tensors == contract_of(PROFILE, Graph.CORE, Precision.FP32, Backend.CPU)
     assert found.targets == ("cpu",)
     assert found.precision_changes == ()
     assert set(found.files) == set(engine.manifest.files)

@@ -11,6 +11,7 @@ import pytest
 from rvm_trt import Profile
 from rvm_trt.contract import tensors
 from rvm_trt.engines.head import cut_head
+from rvm_trt.engines.launches import TRUNK_KERNELS
 from rvm_trt.engines.plan import read_plan
 from rvm_trt.engines.tensorrt import build_plan
 from rvm_trt.engines.tensorrt_library import Library, load_library
@@ -38,7 +39,7 @@ def library() -> Library:
         ((), "float32", False, 138),
         ((fuse,), "float32", False, 102),
         ((fuse, lower_to_half), "float16", False, 101),
-        ((fuse, lower_to_half, cut_head), "float16", True, 95),
+        ((fuse, lower_to_half, cut_head), "float16", True, TRUNK_KERNELS),
     ],
     ids=["plain", "fused", "fused-fp16", "trunk-fp16"],
 )

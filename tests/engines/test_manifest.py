@@ -12,7 +12,7 @@ import pytest
 
 from rvm_trt import Profile
 from rvm_trt.contract import tensors
-from rvm_trt.engines.manifest import NAME, Manifest, read_manifest
+from rvm_trt.engines.manifest import NAME, SCHEMA, Manifest, read_manifest
 from rvm_trt.errors import EngineError
 from rvm_trt.options import Backend, Graph, Precision
 
@@ -62,7 +62,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_it_holds_what_the_design_asks_for(tmp_path: Path) -> None:
     WHOLE.write(tmp_path)
     data = json.loads((tmp_path / NAME).read_text())
-    assert data["schema"] == 2
+    assert data["schema"] == SCHEMA
     assert data["tensors"][0] == {
         "name": "src",
         "shape": [1, 3, 270, 480],
@@ -152,10 +152,10 @@ def test_a_missing_field_is_named(field: str, tmp_path: Path) -> None:
     assert field in str(damaged(tmp_path, lambda data: data.pop(field)))
 
 
-@pytest.mark.parametrize("schema", [0, 1, 3, "2", None, [2]])
+@pytest.mark.parametrize("schema", [0, SCHEMA - 1, SCHEMA + 1, str(SCHEMA), None, [SCHEMA]])
 def test_another_schema_is_refused_before_anything_else(schema: object, tmp_path: Path) -> None:
     error = damaged(tmp_path, lambda data: [data.clear(), data.update(schema=schema)])
-    assert (error.got, error.expected) == (f"schema {schema!r}", "schema 2")
+    assert (error.got, error.expected) == (f"schema {schema!r}", f"schema {SCHEMA}")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_file_names_that_are_paths_are_refused(name: str, tmp_path: Path) -> Non
         b'"manifest"',
         b"null",
         b"\xff\xfe{}",
-        b'{"schema": 2',
+        b'{"schema": 3',
         b"[" * 200_000,
         b'{"schema": ' + b"9" * 6000 + b"}",
     ],

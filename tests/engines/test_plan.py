@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import struct
 from collections import Counter
 from collections.abc import Callable
@@ -12,19 +11,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from small_graphs import branched_graph, build_plan, half_graph, loop_graph, quantised_graph
 
 from rvm_trt import Profile
 from rvm_trt.engines.plan import Plan, PlanKernel, read_plan
 from rvm_trt.errors import EngineError
 
-small = runpy.run_path(str(Path(__file__).with_name("small_graphs.py")))
-build_plan = small["build_plan"]
 Edit = Callable[[bytes], bytes]
 
 
 @pytest.fixture(scope="module")
 def half_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = build_plan(small["half_graph"](), tmp_path_factory.mktemp("plans") / "half.plan")
+    path: Path = build_plan(half_graph(), tmp_path_factory.mktemp("plans") / "half.plan")
     return path
 
 
@@ -72,7 +70,7 @@ def test_every_statement_of_the_program_is_a_kernel(core_path: Path) -> None:
 
 
 def test_what_orders_the_streams_is_no_kernel(tmp_path: Path) -> None:
-    path = build_plan(small["branched_graph"](), tmp_path / "branched.plan")
+    path = build_plan(branched_graph(), tmp_path / "branched.plan")
     found = statements(path)
     launched = [keyword for keyword in found if keyword not in (b"signal", b"wait")]
     assert len(launched) < len(found), "the graph should need two streams"
@@ -132,19 +130,19 @@ def test_kernels_that_only_cast_or_move_are_reformats(half: Plan) -> None:
 
 
 def test_a_quantised_convolution_reads_int8(tmp_path: Path) -> None:
-    plan = read_plan(build_plan(small["quantised_graph"](), tmp_path / "int8.plan"))
+    plan = read_plan(build_plan(quantised_graph(), tmp_path / "int8.plan"))
     (convolution,) = kernels(plan, "convolution")
     read = {plan.tensors[name].dtype for name in convolution.inputs if plan.tensors[name].activation}
     assert read == {"int8"}
 
 
 def test_a_plan_names_all_its_targets(tmp_path: Path) -> None:
-    plan = read_plan(build_plan(small["half_graph"](), tmp_path / "two.plan", ("SM86", "SM120")))
+    plan = read_plan(build_plan(half_graph(), tmp_path / "two.plan", ("SM86", "SM120")))
     assert plan.targets == ("sm_86", "sm_120")
 
 
 def test_a_loop_s_counter_is_no_kernel(tmp_path: Path) -> None:
-    path = build_plan(small["loop_graph"](), tmp_path / "loop.plan")
+    path = build_plan(loop_graph(), tmp_path / "loop.plan")
     assert {b"cjmp", b"memset", b"add"} <= set(statements(path))
     plan = read_plan(path)
     kinds = {kernel.kind for kernel in plan.kernels}
@@ -162,7 +160,7 @@ def test_an_unknown_statement_counts_as_a_kernel_of_its_own_name(
 
 
 def test_programs_side_by_side_add_up(half: Plan, half_path: Path, tmp_path: Path) -> None:
-    other = build_plan(small["quantised_graph"](), tmp_path / "int8.plan")
+    other = build_plan(quantised_graph(), tmp_path / "int8.plan")
     both = read_plan(altered(half_path, tmp_path, lambda content: content + other.read_bytes()))
     assert len(both.kernels) == len(half.kernels) + len(read_plan(other).kernels)
     assert both.device_memory_bytes == half.device_memory_bytes + read_plan(other).device_memory_bytes

@@ -1,18 +1,18 @@
-"""Engines for TensorRT for RTX: built ahead of time, equal from equal inputs, shared, and refused in words."""
+"""Engines for TensorRT for RTX: built ahead of time, equal from equal inputs, and refused in words."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
+from disk_engines import ADA, ODD, Reached, build, contents
 
-from rvm_trt import Engine, MattingSession, Profile, build_engine, export_onnx
+from rvm_trt import Engine, MattingSession, build_engine, export_onnx
 from rvm_trt.contract import tensors
 from rvm_trt.engines import tensorrt_engine
 from rvm_trt.engines.footage import CalibrationFootage
@@ -21,63 +21,15 @@ from rvm_trt.engines.plan import read_plan
 from rvm_trt.engines.tensorrt_options import DEFAULT_TARGETS, TensorRtOptions
 from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.files import sha256_file
-from rvm_trt.options import Backend, Graph, Precision, Refiner
+from rvm_trt.options import Backend, Graph, Precision
 
 tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
 
-ODD = Profile(width=161, height=97, ratio=0.6)
-# Another frame, the same network: as 4K at ratio 0.125 and HD at 0.25.
-WIDE = Profile(width=193, height=117, ratio=0.5)
-ADA = TensorRtOptions(targets=("sm_89",))
-Exported = Callable[..., Path]
 
-
-@pytest.fixture
-def graph(exported: Exported) -> Path:
-    return exported(ODD)
-
-
-@pytest.fixture(scope="module")
-def half(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """An FP16 engine for Ada. Tests must not alter it."""
-    return build(exported(ODD), tmp_path_factory.mktemp("half"))
-
-
-@pytest.fixture
-def no_builder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails whatever builds a plan."""
-    monkeypatch.setattr(tensorrt_engine, "build_in_process", reached)
-
-
-class Reached(Exception):  # noqa: N818
-    """A plan was about to be built."""
-
-
-def reached(*_: object, **__: object) -> None:
-    raise Reached
-
-
-def build(graph: Path, folder: Path, precision: str = "fp16", **options: Any) -> Engine:
-    return build_engine(
-        graph,
-        **{
-            "backend": "tensorrt-rtx",
-            "precision": precision,
-            "engines": folder,
-            "options": ADA,
-            **options,
-        },
-    )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def test_an_engine_holds_the_plan_and_the_graph_it_was_made_from(half: Engine, graph: Path) -> None:
-    manifest = half.manifest
-    assert half.path.name == "161x97-r0.6-core-fp16-tensorrt-rtx"
-    assert set(contents(half.path)) == {"engine.plan", "network.onnx", "head.npz", NAME}
+def test_an_engine_holds_the_plan_and_the_graph_it_was_made_from(whole: Engine, graph: Path) -> None:
+    manifest = whole.manifest
+    assert whole.path.name == "161x97-r0.6-core-fp16-tensorrt-rtx"
+    assert set(contents(whole.path)) == {"engine.plan", "network.onnx", "head.npz", NAME}
     assert (manifest.profile, manifest.graph) == (ODD, Graph.CORE)
     assert (manifest.precision, manifest.backend) == (Precision.FP16, Backend.TENSORRT_RTX)
     assert (manifest.targets, manifest.backend_version) == (("sm_89",), tensorrt_rtx.__version__)
@@ -85,15 +37,15 @@ def test_an_engine_holds_the_plan_and_the_graph_it_was_made_from(half: Engine, g
     assert manifest.tensors == tensors(ODD, Graph.CORE, dtype="float16", trunk=True)
     assert manifest.onnx_sha256 == sha256_file(graph)
     assert manifest.accuracy == {}
-    assert Engine.load(half.path) == half
-    onnx.checker.check_model(onnx.load_model(half.path / "network.onnx"))
+    assert Engine.load(whole.path) == whole
+    onnx.checker.check_model(onnx.load_model(whole.path / "network.onnx"))
 
 
-def test_its_plan_can_be_read_and_computes_in_half(half: Engine) -> None:
-    plan = read_plan(half.file("engine.plan"))
+def test_its_plan_can_be_read_and_computes_in_half(whole: Engine) -> None:
+    plan = read_plan(whole.file("engine.plan"))
     assert set(plan.targets) == {"sm_89"}
     assert len(plan.kernels) > 20
-    given = {spec.name: spec for spec in half.manifest.tensors}
+    given = {spec.name: spec for spec in whole.manifest.tensors}
     assert {*plan.inputs, *plan.outputs} == set(given)
     for name in (*plan.inputs, *plan.outputs):
         assert (plan.tensors[name].shape, plan.tensors[name].dtype) == (given[name].shape, "float16"), name
@@ -116,14 +68,14 @@ def test_fp32_engines_compute_in_fp32_for_ampere_and_later(graph: Path, tmp_path
     assert Engine.load(engine.path) == engine
 
 
-def test_equal_inputs_give_equal_bytes(half: Engine, graph: Path, tmp_path: Path) -> None:
-    assert contents(build(graph, tmp_path).path) == contents(half.path)
+def test_equal_inputs_give_equal_bytes(whole: Engine, graph: Path, tmp_path: Path) -> None:
+    assert contents(build(graph, tmp_path).path) == contents(whole.path)
 
 
 @pytest.mark.usefixtures("no_builder")
-def test_what_is_current_is_not_built_again(half: Engine, graph: Path) -> None:
-    assert build(graph, half.path.parent) == half
-    assert build(graph, half.path.parent, options=TensorRtOptions(targets=("sm_89", "sm_89"))) == half
+def test_what_is_current_is_not_built_again(whole: Engine, graph: Path) -> None:
+    assert build(graph, whole.path.parent) == whole
+    assert build(graph, whole.path.parent, options=TensorRtOptions(targets=("sm_89", "sm_89"))) == whole
 
 
 @pytest.mark.parametrize(
@@ -136,32 +88,32 @@ def test_what_is_current_is_not_built_again(half: Engine, graph: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("no_builder")
-def test_other_options_build_again(options: dict[str, Any], half: Engine, graph: Path) -> None:
+def test_other_options_build_again(options: dict[str, Any], whole: Engine, graph: Path) -> None:
     with pytest.raises(Reached):
-        build(graph, half.path.parent, options=TensorRtOptions(**options))
-    assert Engine.load(half.path) == half
+        build(graph, whole.path.parent, options=TensorRtOptions(**options))
+    assert Engine.load(whole.path) == whole
 
 
 @pytest.mark.usefixtures("no_builder")
 def test_another_version_source_or_checkpoint_builds_again(
-    half: Engine, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Engine, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = onnx.load_model(graph)
     notes = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**notes, "rvm_trt.checkpoint_sha256": "e" * 64})
     onnx.save_model(model, tmp_path / "other.onnx")
     with pytest.raises(Reached):
-        build(tmp_path / "other.onnx", half.path.parent)
+        build(tmp_path / "other.onnx", whole.path.parent)
     for name, value in (
         ("tensorrt_rtx.__version__", "99.1"),
         ("rvm_trt.engines.describe.source_digest", lambda *_: "another"),
     ):
         with monkeypatch.context() as patch, pytest.raises(Reached):
             patch.setattr(name, value)
-            build(graph, half.path.parent)
+            build(graph, whole.path.parent)
     with pytest.raises(Reached):
-        build(graph, half.path.parent, force=True)
-    assert Engine.load(half.path) == half
+        build(graph, whole.path.parent, force=True)
+    assert Engine.load(whole.path) == whole
 
 
 def test_turing_gets_a_plan_of_its_own(graph: Path, tmp_path: Path) -> None:
@@ -217,10 +169,10 @@ def half_graph(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPat
     )
 
 
-def test_a_graph_in_half_is_built_as_it_is(half: Engine, half_graph: Path, tmp_path: Path) -> None:
+def test_a_graph_in_half_is_built_as_it_is(whole: Engine, half_graph: Path, tmp_path: Path) -> None:
     engine = build_engine(half_graph, backend="tensorrt-rtx", engines=tmp_path, options=ADA)
     assert engine.manifest.precision is Precision.FP16
-    assert engine.manifest.files["engine.plan"] == half.manifest.files["engine.plan"]
+    assert engine.manifest.files["engine.plan"] == whole.manifest.files["engine.plan"]
     assert engine.manifest.onnx_sha256 == sha256_file(half_graph)
     assert Engine.load(engine.path) == engine
 
@@ -267,14 +219,14 @@ def dying(folder: Path) -> str:
 
 
 def test_a_builder_that_is_killed_is_told_and_the_old_engine_stays(
-    half: Engine, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Engine, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = contents(half.path)
+    before = contents(whole.path)
     monkeypatch.setattr(sys, "executable", dying(tmp_path))
     with pytest.raises(EngineError, match=f"a process that ended with code -{int(signal.SIGKILL)}"):
-        build(graph, half.path.parent, force=True)
-    assert contents(half.path) == before
-    assert [path.name for path in half.path.parent.iterdir()] == [half.path.name]
+        build(graph, whole.path.parent, force=True)
+    assert contents(whole.path) == before
+    assert [path.name for path in whole.path.parent.iterdir()] == [whole.path.name]
 
 
 def test_a_builder_that_is_killed_leaves_nothing(
@@ -287,92 +239,10 @@ def test_a_builder_that_is_killed_leaves_nothing(
     assert list((tmp_path / "engines").iterdir()) == []
 
 
-@pytest.mark.usefixtures("no_builder")
-def test_profiles_with_one_network_share_their_files(
-    half: Engine, exported: Exported, tmp_path: Path
-) -> None:
-    assert (WIDE.low_width, WIDE.low_height) == (ODD.low_width, ODD.low_height)
-    folder = copied(half, tmp_path)
-    shared = build(exported(WIDE), folder)
-    assert shared.path == folder / "193x117-r0.5-core-fp16-tensorrt-rtx"
-    assert shared.profile == WIDE
-    assert shared.manifest.onnx_sha256 == sha256_file(exported(WIDE))
-    assert shared.manifest.files == half.manifest.files
-    assert Engine.load(shared.path) == shared
-    for name in shared.manifest.files:
-        assert (shared.path / name).samefile(folder / half.path.name / name), name
-    assert build(exported(WIDE), folder) == shared
-
-
-def test_a_shared_engine_is_the_one_that_would_be_built(
-    half: Engine, exported: Exported, tmp_path: Path
-) -> None:
-    shared = build(exported(WIDE), copied(half, tmp_path / "beside"))
-    assert contents(build(exported(WIDE), tmp_path / "alone").path) == contents(shared.path)
-
-
-@pytest.mark.usefixtures("no_builder")
-def test_files_are_copied_where_they_cannot_be_linked(
-    half: Engine, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*_: object) -> None:
-        raise OSError("no links here")
-
-    folder = copied(half, tmp_path)
-    monkeypatch.setattr("os.link", refused)
-    shared = build(exported(WIDE), folder)
-    assert Engine.load(shared.path).manifest.files == half.manifest.files
-    assert not shared.file("engine.plan").samefile(folder / half.path.name / "engine.plan")
-
-
-@pytest.mark.parametrize("damage", ["engine.plan", "network.onnx", NAME])
-@pytest.mark.usefixtures("no_builder")
-def test_a_damaged_neighbour_is_not_shared(
-    damage: str, half: Engine, exported: Exported, tmp_path: Path
-) -> None:
-    folder = copied(half, tmp_path)
-    path = folder / half.path.name / damage
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(Reached):
-        build(exported(WIDE), folder)
-
-
-@pytest.mark.parametrize(
-    ("profile", "graph"),
-    [
-        (replace(ODD, batch=2), "core"),
-        (replace(WIDE, refiner=Refiner.FAST), "core"),
-        (ODD, "full"),
-    ],
-    ids=["batch", "refiner", "graph"],
-)
-@pytest.mark.usefixtures("no_builder")
-def test_other_networks_do_not_share(
-    profile: Profile, graph: str, half: Engine, exported: Exported, tmp_path: Path
-) -> None:
-    with pytest.raises(Reached):
-        build(exported(profile, graph), copied(half, tmp_path))
-
-
-@pytest.mark.usefixtures("no_builder")
-def test_force_shares_nothing(half: Engine, exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(Reached):
-        build(exported(WIDE), copied(half, tmp_path), force=True)
-
-
-def copied(engine: Engine, folder: Path) -> Path:
-    """Returns a folder of engines with a copy of this one."""
-    target = folder / engine.path.name
-    target.mkdir(parents=True)
-    for path in engine.path.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
-    return folder
-
-
-def test_a_session_on_a_machine_without_a_gpu_says_so(half: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_on_a_machine_without_a_gpu_says_so(whole: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> None:
         raise EngineError("GPU", got="no driver", expected="a GPU", todo="Build with backend 'cpu'.")
 
     monkeypatch.setattr("rvm_trt.runtime.cuda_driver.Driver.load", none)
     with pytest.raises(EngineError, match="GPU: got no driver"):
-        MattingSession(half)
+        MattingSession(whole)

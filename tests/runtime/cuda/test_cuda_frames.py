@@ -16,9 +16,8 @@ from rvm_trt.engines.build import build_engine
 from rvm_trt.options import Precision, Refiner
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.cpu import CpuDevice
-from rvm_trt.runtime.cpu_stages import CpuStages
 from rvm_trt.runtime.device import Bytes
-from rvm_trt.runtime.openvino_core import OpenVinoCore
+from rvm_trt.runtime.opening import open_cpu_stages
 from rvm_trt.runtime.schedule import Schedule
 
 DEEP = Profile(width=161, height=97, ratio=0.6)
@@ -75,8 +74,7 @@ def test_frames_are_those_of_the_cpu(
 ) -> None:
     frames = moving_frames(profile.width, profile.height, 3)
     videos = [frames, frames[::-1]][: profile.batch]
-    core = OpenVinoCore.load(built(profile), threads=1)
-    with CpuStages(core, profile, outputs=OUTPUTS, threads=1) as stages:
+    with open_cpu_stages(built(profile), OUTPUTS, threads=1) as stages:
         expected = mattes(Schedule(CpuDevice(), stages), videos)
     with running(profile, precision).schedule(OUTPUTS) as (schedule, _):
         got = mattes(schedule, videos)

@@ -48,6 +48,8 @@ def test_a_video_keeps_its_frames_rate_times_and_sound(
     assert (report.width, report.height, report.rate) == (160, 96, NTSC)
     waits = report.decode_wait_ms + report.session_ms + report.encode_wait_ms
     assert 0 < waits <= report.seconds * 1000
+    assert 0 < report.decode_ms <= report.seconds * 1000
+    assert 0 < report.encode_ms <= report.seconds * 1000
     assert report.fps == pytest.approx(40 / report.seconds)
     assert report.to_json()["rate"] == "30000/1001"
 
@@ -214,11 +216,12 @@ def test_options_reach_the_encoder(tmp_path: Path, video: SimpleNamespace) -> No
     assert sizes[0] > 2 * sizes[1]
 
 
-def test_without_pyav_the_extra_is_named(
-    tmp_path: Path, video: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("library", ["av", "numba"])
+def test_without_its_libraries_the_extra_is_named(
+    tmp_path: Path, video: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     video.write_clip(tmp_path / "in.mp4", frames=2)
-    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(DependencyError, match=r"rvm-trt\[video\]"):
         open_source(tmp_path / "in.mp4")
 

@@ -109,6 +109,17 @@ def test_colours_survive(tmp_path: Path, rgb: tuple[int, int, int]) -> None:
     assert np.abs(image.astype(int) - rgb).max() <= 3
 
 
+def test_the_default_loses_less_than_veryfast_at_18(tmp_path: Path, video: SimpleNamespace) -> None:
+    losses = []
+    for options in (EncodeOptions(), EncodeOptions(preset="veryfast"), EncodeOptions(crf=30)):
+        write(tmp_path / "a.mp4", video, of=clip(), kind="composite", options=options, overwrite=True)
+        frames = list(open_source(tmp_path / "a.mp4"))
+        written = [picture(video, frame.index, kind="composite", of=clip()) for frame in frames]
+        errors = [f.image.astype(int) - image for f, image in zip(frames, written, strict=True)]
+        losses.append(float(np.mean(np.square(errors))))
+    assert losses[0] <= losses[1] < losses[2]
+
+
 def test_alpha_video_spans_the_whole_range(tmp_path: Path) -> None:
     ramp = np.arange(160, dtype=np.uint8)[None].repeat(96, 0)
     ramp[:, 150:] = 255
@@ -277,7 +288,7 @@ def test_kinds_follow_the_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"crf": 52}, {"crf": -1}, {"crf": True}, {"threads": -1}, {"preset": "warp"}]
+    "changes", [{"crf": 52}, {"crf": -1}, {"crf": True}, {"threads": -1}, {"preset": "warp"}, {"preset": ""}]
 )
 def test_bad_options_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=next(iter(changes))):
