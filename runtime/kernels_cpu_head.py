@@ -39,7 +39,7 @@ def head_scratch(threads: int, width: int) -> tuple[Array, ...]:
         np.empty((threads, 3, _FEATURES, width), np.float32),
         np.empty((threads, 3, _MAPS, width + 2), np.float32),
         np.empty((threads, _MAPS, width), np.float32),
-        np.empty((threads, 2, _HIDDEN, width), np.float32),
+        np.empty((threads, 3, _HIDDEN, width), np.float32),
     )
 
 
@@ -74,6 +74,7 @@ def head(
     """
     features, maps = feature_scratch[band], map_scratch[band]
     sums, layers = sum_scratch[band], layer_scratch[band]
+    weights, biases = (weight_0, weight_1, weight_2), (bias_0, bias_1, bias_2)
     first = first_row - 1 if refiner else first_row  # the box needs the rows around
     for y in range(first, last_row + 1 if refiner else last_row):
         place = (y + 3) % 3
@@ -93,12 +94,13 @@ def head(
                 _box(maps[(y + 1) % 3, m], maps[done, m], maps[place, m], box[m % 4], sums[m])
             _make_statistics(sums, features[done])
             if refiner == _DEEP:
-                _dense(features[done], weight_0, bias_0, True, layers[0])
-                _dense(layers[0], weight_1, bias_1, True, layers[1])
-                _dense(layers[1], weight_2, bias_2, False, layers[0])
+                planes = features[done]
+                for layer in range(3):  # a loop, so that the function is compiled into one place
+                    _dense(planes, weights[layer], biases[layer], layer < 2, layers[layer])
+                    planes = layers[layer]
             else:
-                _divide(features[done], layers[0])
-            _write_row(layers[0], sums, slope[:, y - 1], intercept[:, y - 1])
+                _divide(features[done], layers[2])
+            _write_row(layers[2], sums, slope[:, y - 1], intercept[:, y - 1])
 
 
 @njit(nogil=True, cache=True)
