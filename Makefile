@@ -14,7 +14,7 @@ SM ?=
 CALIBRATION ?=
 REPORT ?=
 
-.PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture parity lint types format clean
+.PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture report-picture parity lint types format clean
 
 help:
 	@echo "make demo      set up, then matte a clip of a person: see build/demo/"
@@ -22,7 +22,7 @@ help:
 	@echo "make engine    build engines: RES=hd|4k|… [PRECISION=fp16|int8|fp32|bf16] [BACKEND=auto|tensorrt|tensorrt-rtx|cpu]"
 	@echo "               [GRAPH=core|full] [SM=89,120] [CHECKPOINT=path] [CALIBRATION=clips] [REPORT=path]"
 	@echo "make engines   HD and 4K, in FP16 and INT8"
-	@echo "make bench     measure HD and 4K beside PyTorch"
+	@echo "make bench     measure HD and 4K beside PyTorch, and write a report: see benchmarks/results/"
 	@echo "make parity    compare the exported graphs with PyTorch: CLIP=path CHECKPOINT=path"
 	@echo "make half      prove FP16 on real frames: CLIPS='paths' CHECKPOINT=path"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
@@ -64,6 +64,9 @@ engines: $(READY)
 
 bench: $(READY)
 	@$(BIN)/rvm-trt bench $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+report-picture: $(READY)
+	@$(BIN)/python -m rvm_trt.benchmarks.report_screenshot
 
 parity: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.parity_report "$(CLIP)" --checkpoint "$(CHECKPOINT)"
