@@ -24,6 +24,13 @@ from rvm_trt.runtime.video.timing import Timeline
 
 _PACKED = {1: "gray", 3: "rgb24", 4: "rgba"}
 _BT709 = 1  # AVCOL_SPC_BT709
+_NAMED_CRF, _FAST_CRF = 18, 22
+# libx264's fastest preset with the tools that cost little for the bytes they save, but without B-frames and lookahead,
+# which cost more than all else together. At 22, PSNR and SSIM are above those of veryfast at 18: benchmarks/LOG.md.
+_FAST = {
+    "preset": "ultrafast",
+    "x264-params": "cabac=1:8x8dct=1:partitions=i8x8,i4x4:deblock=1:aq-mode=1",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +53,19 @@ class Codec:
     def choose(cls, fmt: OutputFormat, kind: OutputKind, options: EncodeOptions) -> Codec:
         """Returns the codec for a container and a kind of picture."""
         alpha = kind is OutputKind.RGBA
+        crf = _NAMED_CRF if options.crf is None else options.crf
         if fmt is OutputFormat.WEBM:
-            vp9 = {"crf": str(options.crf), "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
+            vp9 = {"crf": str(crf), "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
             if alpha:  # libvpx cannot look ahead with alpha.
                 vp9["auto-alt-ref"] = "0"
             return cls(name="libvpx-vp9", pixel_format="yuva420p" if alpha else "yuv420p", options=vp9)
         if alpha:
             prores = {"profile": "4444", "vendor": "apl0", "alpha_bits": "16"}
             return cls(name="prores_ks", pixel_format="yuva444p10le", options=prores)
-        x264 = {"crf": str(options.crf), "preset": options.preset}
+        if options.preset is None:
+            x264 = {"crf": str(_FAST_CRF if options.crf is None else options.crf), **_FAST}
+        else:
+            x264 = {"crf": str(crf), "preset": options.preset}
         return cls(name="libx264", pixel_format="yuv420p", options=x264, even=True)
 
 

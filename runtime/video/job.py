@@ -55,6 +55,8 @@ class JobReport:
         fps: frames per second of that.
         decode_wait_ms, session_ms, encode_wait_ms: where that time went, in total: waiting for the decoder,
             in the session, and handing over to the encoder. The largest names the bottleneck.
+        decode_ms, encode_ms: how long decoder and encoder worked in total, each on a thread of its own beside the
+            session; conversion from and to RGB, reading and writing included.
         notices: one-line remarks for the user.
     """
 
@@ -70,6 +72,8 @@ class JobReport:
     decode_wait_ms: float
     session_ms: float
     encode_wait_ms: float
+    decode_ms: float
+    encode_ms: float
     notices: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -129,7 +133,10 @@ def matte_video(
                 todo="Check the file.",
             )
     return job.report(
-        plan.path, seconds=time.perf_counter() - start, notices=[*source.notices, *sink.notices]
+        plan.path,
+        seconds=time.perf_counter() - start,
+        encode_s=sink.busy_s,
+        notices=[*source.notices, *sink.notices],
     )
 
 
@@ -143,7 +150,7 @@ class _Job:
         self.kind = kind
         self.done = 0
         self._progress = progress
-        self._decode_s = self._session_s = self._encode_s = 0.0
+        self._decode_s = self._session_s = self._encode_s = self._decoder_s = 0.0
 
     def run(self, session: Session, sink: Sink) -> None:
         # Frames stay referenced until their matte has come: the session may read them up to then.
@@ -162,6 +169,7 @@ class _Job:
                 sink.write(image, pts=frame.pts, time_base=frame.time_base, duration=frame.duration)
                 self._encode_s += time.perf_counter() - start
                 self._advance()
+        self._decoder_s = frames.busy_s
         if pending:
             raise VideoError(
                 "session",
@@ -186,7 +194,7 @@ class _Job:
         if self._progress is not None:
             self._progress(self.done, self.source.frame_count)
 
-    def report(self, output: Path, *, seconds: float, notices: list[str]) -> JobReport:
+    def report(self, output: Path, *, seconds: float, encode_s: float, notices: list[str]) -> JobReport:
         return JobReport(
             output=output,
             kind=self.kind,
@@ -200,6 +208,8 @@ class _Job:
             decode_wait_ms=self._decode_s * 1e3,
             session_ms=self._session_s * 1e3,
             encode_wait_ms=self._encode_s * 1e3,
+            decode_ms=self._decoder_s * 1e3,
+            encode_ms=encode_s * 1e3,
             notices=tuple(notices),
         )
 

@@ -60,8 +60,10 @@ class EncodeOptions:
     """How video is encoded.
 
     Attributes:
-        crf: constant rate factor of H.264 and VP9: 0 best, 51 worst; 18 is visually lossless.
-        preset: libx264's trade of speed for size, ``ultrafast`` to ``veryslow``.
+        crf: constant rate factor of H.264 and VP9: 0 best, 51 worst. None is visually lossless: 22 where ``preset`` is
+            None, otherwise 18.
+        preset: libx264's trade of speed for size, ``ultrafast`` to ``veryslow``. None is a choice of our own: what
+            ``veryfast`` shows at 18, in a third of the time and half as large again (see benchmarks/LOG.md).
         threads: encoder and conversion threads; 0 for one per core.
         audio: whether sound is copied.
 
@@ -69,13 +71,14 @@ class EncodeOptions:
         OptionError: a value is out of range.
     """
 
-    crf: int = 18
-    preset: str = "veryfast"
+    crf: int | None = None
+    preset: str | None = None
     threads: int = 0
     audio: bool = True
 
     def __post_init__(self) -> None:
-        for subject, value, high in (("crf", self.crf, 51), ("threads", self.threads, 256)):
+        crf = 0 if self.crf is None else self.crf
+        for subject, value, high in (("crf", crf, 51), ("threads", self.threads, 256)):
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= high:
                 raise OptionError(
                     subject,
@@ -83,7 +86,7 @@ class EncodeOptions:
                     expected=f"an integer from 0 to {high}",
                     todo=f"Give another {subject}.",
                 )
-        if self.preset not in PRESETS:
+        if self.preset is not None and self.preset not in PRESETS:
             raise OptionError(
                 "preset",
                 got=repr(self.preset),

@@ -7,6 +7,7 @@ Each owns one thread. An error in the thread is kept by its future and raised to
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -79,9 +80,13 @@ class Prefetch(Generic[_T]):
         iterable: what to read ahead.
         depth: how many items may wait.
         name: the thread's name.
+
+    Attributes:
+        busy_s: how long the iterable has worked.
     """
 
     def __init__(self, iterable: Iterable[_T], *, depth: int, name: str) -> None:
+        self.busy_s = 0.0
         self._iterable = iterable
         self._channel: Channel[_T] = Channel(depth)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -112,8 +117,11 @@ class Prefetch(Generic[_T]):
     def _run(self) -> None:
         try:
             with closing(_generator(self._iterable)) as items, suppress(ChannelClosedError):
+                start = time.perf_counter()
                 for item in items:
+                    self.busy_s += time.perf_counter() - start
                     self._channel.put(item)
+                    start = time.perf_counter()
         finally:
             self._channel.finish()
 
@@ -128,9 +136,13 @@ class Worker(Generic[_T]):
         consume: called with each item, on the worker's thread.
         depth: how many items may wait before `put` blocks.
         name: the thread's name.
+
+    Attributes:
+        busy_s: how long ``consume`` has worked.
     """
 
     def __init__(self, consume: Callable[[_T], None], *, depth: int, name: str) -> None:
+        self.busy_s = 0.0
         self._consume = consume
         self._channel: Channel[_T] = Channel(depth)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -173,7 +185,10 @@ class Worker(Generic[_T]):
         try:
             with suppress(ChannelClosedError):
                 while True:
-                    self._consume(self._channel.get())
+                    item = self._channel.get()
+                    start = time.perf_counter()
+                    self._consume(item)
+                    self.busy_s += time.perf_counter() - start
         finally:
             self._channel.close()
 

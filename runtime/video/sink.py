@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -54,6 +55,7 @@ class Sink:
         self.plan = plan
         self.notices = notices
         self.frames = 0
+        self._finish_s = 0.0
         self._time_base = 1 / clip.rate
         # One slot is being filled and one encoded while the others wait; `put` blocks before a third could be
         # needed.
@@ -101,7 +103,14 @@ class Sink:
     def finish(self) -> None:
         """Waits for the encoder and completes the output; raises `VideoError`. `open_sink` calls it."""
         self._worker.finish()
+        start = time.perf_counter()
         self._writer.finish()
+        self._finish_s = time.perf_counter() - start
+
+    @property
+    def busy_s(self) -> float:
+        """How long the encoder has worked, on its thread and to complete the output."""
+        return self._worker.busy_s + self._finish_s
 
     def close(self) -> None:
         """Drops what waits and joins the thread. May be called twice."""
@@ -168,6 +177,7 @@ def _video_writer(
     notice: Callable[[str], None],
 ) -> Writer:
     require("av", package="av", stage="video output")
+    require("numba", package="numba", stage="video output")
     from rvm_trt.runtime.video.encode import VideoWriter
 
     file: Path = stack.enter_context(atomic_file(plan.path))

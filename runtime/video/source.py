@@ -158,6 +158,7 @@ def open_source(
             subject, got=got, expected="a video file", todo="Check the path, or copy the file again."
         )
     require("av", package="av", stage="video input")
+    require("numba", package="numba", stage="video input")
     from rvm_trt.runtime.video.decode import VideoSource
 
     return VideoSource(target, threads=threads)

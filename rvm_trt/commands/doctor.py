@@ -18,8 +18,8 @@ HELP = "show what is installed and what runs here"
 _STAGES = {
     "export": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "cpu": ("openvino", "numba"),
-    "video": ("av", "PIL"),
-    "bench": ("psutil",),
+    "video": ("av", "numba", "PIL"),
+    "bench": ("psutil", "scipy", "jinja2", "matplotlib"),
 }
 _PACKAGES = {"PIL": "pillow"}
 
