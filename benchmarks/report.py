@@ -1,112 +1,155 @@
-"""Reports of the frame-to-frame benchmark: the result file and its table in Markdown."""
+"""Reports of a benchmark: ``python -m rvm_trt.benchmarks.report FOLDER`` writes them again from its result.
+
+A report's folder holds ``result.json``, from which everything else is made, ``report.md``, ``report.html`` and
+``frames/`` with the pictures.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rvm_trt.benchmarks.environment import cpu_slug
-from rvm_trt.errors import OptionError
+from rvm_trt.benchmarks.html_report import render_html
+from rvm_trt.benchmarks.report_sections import Section, sections
+from rvm_trt.benchmarks.report_tables import Table
+from rvm_trt.benchmarks.report_text import highlights, noise_title, summary
+from rvm_trt.errors import OptionError, RvmTrtError
 from rvm_trt.files import atomic_file
 
 RESULTS = Path("benchmarks/results")
+BENCHMARK, SCHEMA = "rvm-trt bench", 2
+RESULT, MARKDOWN, PAGE = "result.json", "report.md", "report.html"
+_PICTURES = (
+    ("source", "source"),
+    ("reference_alpha", "alpha, reference"),
+    ("alpha", "alpha"),
+    ("reference_composite", "composite, reference"),
+    ("composite", "composite"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the reports of a folder again; returns 0, or 1 after a user error."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds result.json and frames/")
+    folder = parser.parse_args(arguments).folder
+    try:
+        for path in write_report(read_result(folder), folder):
+            print(path)
+    except RvmTrtError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def default_output() -> Path:
-    """Returns the result file of this processor."""
-    return RESULTS / f"frame-to-frame-{cpu_slug()}.json"
+    """Returns the folder of this processor's report."""
+    return RESULTS / f"bench-{cpu_slug()}"
+
+
+def write_report(document: Mapping[str, Any], folder: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+    """Writes ``result.json``, ``report.md`` and ``report.html``, each whole or not at all, and returns their paths.
+
+    The result is written first: whatever happens to its reports, they can be made again from it.
+
+    Args:
+        document: of schema 2.
+        folder: holds the pictures that the document names.
+
+    Raises:
+        OptionError: a picture is missing.
+        DependencyError: a package that the page needs is not installed.
+    """
+    target = Path(folder)
+    return (
+        write_result(document, target / RESULT),
+        _write_text(markdown(document), target / MARKDOWN),
+        _write_text(render_html(document, target), target / PAGE),
+    )
 
 
 def write_result(result: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     """Writes a result as JSON, whole or not at all, one round of samples to a line."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(_indented(result) + "\n", encoding="utf-8")
-    return Path(path)
+    return _write_text(_indented(result) + "\n", Path(path))
 
 
 def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns a result file's content; raises `OptionError` where it is none."""
+    """Returns the document of a result file, or of the ``result.json`` in a folder.
+
+    Raises:
+        OptionError: there is none, or it is of another schema.
+    """
+    file = Path(path) / RESULT if Path(path).is_dir() else Path(path)
     try:
-        result = json.loads(Path(path).read_text(encoding="utf-8"))
+        result = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _no_result(path, str(error)) from None
-    if not isinstance(result, dict) or result.get("benchmark") != "frame-to-frame":
-        raise _no_result(path, "other JSON")
+        raise _no_result(file, str(error)) from None
+    if not isinstance(result, dict) or "benchmark" not in result:
+        raise _no_result(file, "other JSON")
+    if (result["benchmark"], result.get("schema")) != (BENCHMARK, SCHEMA):
+        raise _no_result(file, f"{result['benchmark']!r}, schema {result.get('schema')}")
     return result
 
 
-def markdown_table(result: Mapping[str, Any]) -> str:
-    """Returns the result as a Markdown table, with the facts that it needs below it."""
-    lines = [
-        "| profile | entrant | ms per frame (quartiles) | FPS | beside PyTorch | alpha MAD ×1e3 | max |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for entry in result["profiles"]:
-        lines += [_row(entry, name, entrant) for name, entrant in entry["entrants"].items()]
-    return "\n".join([*lines, "", *_notes(result)])
+def markdown(document: Mapping[str, Any]) -> str:
+    """Returns the report as Markdown, with the same tables as the page; paths of pictures are beside it."""
+    environment = document["environment"]
+    lines = [f"# rvm-trt beside PyTorch: {environment['cpu']}, {document['date'][:10]}"]
+    lines += [f"**{noise_title(document)}.** {document['noise']['text']}"]
+    lines += summary(document)
+    for highlight in highlights(document):
+        facts = "; ".join(f"{what} {number}" for what, number in highlight.facts)
+        lines.append(
+            f"- **{highlight.title}: {highlight.fps} FPS** frame to frame, {highlight.entrant}; {facts}"
+        )
+    for section in sections(document):
+        lines += _section(section)
+        if section.key == "pictures":
+            lines += _pictures(document)
+    return "\n\n".join(lines) + "\n"
 
 
-def ratios_of_profiles(result: Mapping[str, Any]) -> dict[str, float]:
-    """Returns for each entrant how much a frame of the last profile costs beside one of the first."""
-    first, last = result["profiles"][0], result["profiles"][-1]
-    if first is last:
-        return {}
-    return {
-        name: last["entrants"][name]["median_ms"] / first["entrants"][name]["median_ms"]
-        for name in first["entrants"]
-        if name in last["entrants"]
-    }
+def _section(section: Section) -> Iterator[str]:
+    yield f"## {section.title}" + (" (modelled, not measured)" if section.modelled else "")
+    yield from section.paragraphs
+    if section.commands:
+        yield "\n".join(f"    {line}" for line in section.commands)
+    for table in section.tables:
+        yield f"**{table.caption}**"
+        yield _table(table)
+        yield from table.notes
 
 
-def _row(entry: Mapping[str, Any], name: str, entrant: Mapping[str, Any]) -> str:
-    profile = entry["profile"]
-    error = entrant["alpha_error"]
-    lower, upper = entrant["quartiles_ms"]
-    cells = [
-        f"{entry['name']} ({profile['width']}×{profile['height']}, ratio {profile['ratio']:g})",
-        "PyTorch fp32, eager" if name == "pytorch" else name,
-        f"{entrant['median_ms']:.1f} ({lower:.1f}–{upper:.1f})",
-        f"{1e3 / entrant['median_ms']:.1f}",
-        f"{entrant['speedup']:.2f}×",
-        "reference" if error is None else f"{error['mad_e3']:.3f}",
-        "" if error is None else f"{error['max']:.3f}",
-    ]
-    return f"| {' | '.join(cells)} |"
+def _table(table: Table) -> str:
+    header = [name for name, _ in table.headers]
+    rule = ["---:" if numeric else "---" for _, numeric in table.headers]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |" for cells in (header, rule, *table.rows)
+    )
 
 
-def _notes(result: Mapping[str, Any]) -> list[str]:
-    environment, weights = result["environment"], result["weights"]
-    entry = result["profiles"][0]
-    footage = entry["footage"]
-    width, height = footage["native_size"]
-    counted = next(iter(entry["entrants"].values()))["frames"]
-    notes = [
-        f"{environment['cpu']}, {environment['threads_per_entrant']} threads each; medians of {counted} frames in "
-        f"{result['schedule']['rounds']} interleaved rounds, from uint8 frame to composited uint8 frame.",
-        f"Footage: {footage['clip']}, {footage['frames']} frames"
-        + (f", upscaled or cropped from {width}×{height}." if footage["scaled"] else "."),
-        f"Weights: {weights['origin']}, {weights['refiner'].replace('_', ' ')}.",
-    ]
-    ratios = ratios_of_profiles(result)
-    if ratios:
-        first, last = result["profiles"][0]["name"], result["profiles"][-1]["name"]
-        costs = ", ".join(f"{value:.2f} times ({name})" for name, value in ratios.items())
-        notes.append(f"A {last} frame costs, beside a {first} frame: {costs}.")
-    return [*notes, *_memory_note(result["memory"])]
+def _pictures(document: Mapping[str, Any]) -> Iterator[str]:
+    for entry in document["profiles"]:
+        labels = {entrant["name"]: entrant["label"] for entrant in entry["entrants"]}
+        for picture in entry["pictures"]:
+            title = f"{entry['name']}, frame {picture['frame']} ({picture['why']})"
+            shown = " ".join(f"![{words}]({picture[key]})" for key, words in _PICTURES)
+            yield f"**{title}: {labels.get(picture['entrant'], picture['entrant'])}**"
+            yield shown
 
 
-def _memory_note(memory: Mapping[str, Any] | None) -> list[str]:
-    if memory is None:
-        return []
-    loaded = "with" if memory["torch_loaded"] else "without"
-    return [
-        f"Memory at {memory['profile']} ({memory['entrant']}, {loaded} PyTorch loaded): peak "
-        f"{memory['peak_bytes'] / 1e6:.0f} MB; {memory['frames']} frames changed the resident size by "
-        f"{memory['growth_bytes'] / 1e6:+.1f} MB."
-    ]
+def _write_text(text: str, path: Path) -> Path:
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def _indented(result: Mapping[str, Any]) -> str:
@@ -125,7 +168,14 @@ def _packed(value: Any) -> Any:
     return value
 
 
-def _no_result(path: str | os.PathLike[str], got: str) -> OptionError:
+def _no_result(path: Path, got: str) -> OptionError:
     return OptionError(
-        str(path), got=got, expected="a result of 'rvm-trt bench'", todo="Measure again: rvm-trt bench."
+        str(path),
+        got=got,
+        expected=f"a result of '{BENCHMARK}', schema {SCHEMA}",
+        todo="Measure again: rvm-trt bench.",
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
