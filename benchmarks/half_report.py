@@ -24,9 +24,9 @@ import onnx
 import onnxruntime
 import torch
 
+from rvm_trt.benchmarks.bench_weights import bench_weights, describe_weights
 from rvm_trt.benchmarks.clips import Image
 from rvm_trt.benchmarks.environment import describe_environment
-from rvm_trt.benchmarks.frame_bench import BenchOptions, bench_weights, describe_weights
 from rvm_trt.benchmarks.half_accuracy import (
     THREADS,
     AlphaNetwork,
@@ -36,6 +36,7 @@ from rvm_trt.benchmarks.half_accuracy import (
     hostile_frames,
 )
 from rvm_trt.benchmarks.half_islands import PRODUCT, island_choices, matching_nodes
+from rvm_trt.benchmarks.half_table import table
 from rvm_trt.errors import DependencyError, OptionError, RvmTrtError
 from rvm_trt.export.checkpoint import load_checkpoint
 from rvm_trt.export.float16 import ISLANDS
@@ -187,48 +188,6 @@ def passed(report: Mapping[str, Any]) -> bool:
     return finite and all(row["mad_e3"] <= report["limit_mad_e3"] for row in report["proof"])
 
 
-def table(report: Mapping[str, Any]) -> str:
-    """Returns the report as text."""
-    weights, limit = report["weights"]["file"], report["limit_mad_e3"]
-    lines = [
-        f"FP16 beside FP32, {report['profile']}, {weights}: alpha, with a limit of {limit}e-3 for MAD over footage",
-        f"{'':<48}{'frames':>7}{'MAD ×1e3':>10}{'max':>9}{'at':>5}{'dtSSD ×1e2':>12}{'not finite':>12}",
-    ]
-    for row in (*report["proof"], *report["hostile"]):
-        label = row.get("sequence") or f"{row['clip']}{' (back and forth)' * row['back_and_forth']}"
-        lines.append(
-            f"{label:<48.47}{row['frames']:>7}{_cell(row['mad_e3'], 4):>10}{_cell(row['max'], 4):>9}"
-            f"{row['worst_frame']:>5}{_cell(row['dtssd_e2'], 4):>12}{row['non_finite']:>12}"
-        )
-    lines += ["", "MAD ×1e3 per tenth of the sequence"]
-    for row in report["proof"]:
-        tenths = " ".join(f"{_cell(value, 3):>6}" for value in row["mad_e3_tenths"])
-        lines.append(f"{row['clip']:<36.35}{tenths}")
-    for subject in report["islands_analysis"]:
-        lines += ["", *_islands_lines(subject, limit)]
-    verdict = "passed" if report["passed"] else "FAILED"
-    bar = f"MAD at most {limit}e-3 for {weights} over footage, and nothing not finite with the product's islands"
-    return "\n".join([*lines, "", f"{bar}: {verdict}"])
-
-
-def _islands_lines(subject: Mapping[str, Any], limit: float) -> Iterator[str]:
-    rows, weights = subject["rows"], subject["weights"]
-    names = [clip["clip"] for clip in rows[0]["clips"]]
-    title = f"{weights['file']}, {weights['refiner'].replace('_', ' ')}"
-    yield f"FP32 islands, {title}: MAD ×1e3 (max), {rows[0]['clips'][0]['frames']} frames"
-    yield f"{'':<36}{'nodes':>6}" + "".join(f"{name:>26.24}" for name in names)
-    for row in rows:
-        cells = [f"{_cell(clip['mad_e3'], 4)} ({_cell(clip['max'], 4)})" for clip in row["clips"]]
-        yield f"{row['islands']:<36}{row['fp32_nodes']:>6}" + "".join(f"{cell:>26}" for cell in cells)
-        over = [clip["clip"] for clip in row["clips"] if (clip["mad_e3"] or 0.0) > limit]
-        if row["islands"] == PRODUCT and over:
-            yield f"{'':<36}over {limit}e-3: {', '.join(over)}"
-
-
-def _cell(value: float | None, digits: int) -> str:
-    return "NaN" if value is None else f"{value:.{digits}f}"
-
-
 def main() -> int:
     """Writes the report, prints it; returns 0, or 1 where it is not `passed` or after a user error."""
     parser = argparse.ArgumentParser(
@@ -255,8 +214,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise OptionError("--frames", got=str(args.frames), expected="at least 1", todo="Give more frames.")
     profile = Profile.named(args.profile)
     torch.set_num_threads(THREADS)
-    bench = BenchOptions(profiles=(profile,), checkpoint=args.checkpoint)
-    weights = bench_weights(bench, lambda text: print(text, file=sys.stderr))
+    weights = bench_weights(profile.variant, args.checkpoint, lambda text: print(text, file=sys.stderr))
     words = [clip.name for clip in args.clips]
     words += ["--checkpoint", args.checkpoint.name] if args.checkpoint else []
     words += ["--frames", str(args.frames), "--profile", args.profile]

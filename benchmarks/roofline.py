@@ -1,7 +1,8 @@
 """Bounds of a matted frame on named GPUs, modelled from the graph: ``python -m rvm_trt.benchmarks.roofline``.
 
-Nothing is run on a GPU; docs/roofline.md says what is modelled and how. With ``--measured`` a frame-to-frame result is
-held against its bound: on this machine's CPU, whose peaks are measured, or on the one GPU that is named.
+Nothing is run on a GPU; docs/roofline.md says what is modelled and how. With ``--measured`` the frame times in a result
+of ``rvm-trt bench`` are held against their bounds: on the CPU, whose peaks stand in the result or are measured here, or
+on the one GPU that is named.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any
 from rvm_trt.benchmarks.cpu_peaks import CpuPeaks, measure_peaks, read_peaks
 from rvm_trt.benchmarks.gpus import GPUS, gpu_named
 from rvm_trt.benchmarks.report import read_result, write_result
-from rvm_trt.benchmarks.roofline_bounds import LAUNCH_US, TRUNK_KERNELS, FrameModel
+from rvm_trt.benchmarks.roofline_bounds import FrameModel
+from rvm_trt.benchmarks.roofline_graph import read_network
 from rvm_trt.benchmarks.roofline_machine import Machine
-from rvm_trt.benchmarks.roofline_models import cpu_model, export_graph, full_model, gpu_model
+from rvm_trt.benchmarks.roofline_models import core_key, cpu_model, export_graph, full_model, gpu_model
 from rvm_trt.benchmarks.roofline_report import (
     Distance,
     bounds_table,
@@ -31,6 +33,7 @@ from rvm_trt.benchmarks.roofline_report import (
     to_json,
     work_table,
 )
+from rvm_trt.engines.launches import LAUNCH_US, TRUNK_KERNELS
 from rvm_trt.engines.plan import read_plan
 from rvm_trt.engines.recipe import read_recipe
 from rvm_trt.errors import OptionError, RvmTrtError
@@ -72,7 +75,7 @@ def _run(args: argparse.Namespace, command: str) -> None:
     measured: tuple[Distance, ...] = ()
     machine = None
     if result is not None:
-        machine = _machine(args, result["environment"]["cpu"])
+        machine = _machine(args, result["environment"])
         measured = distances(result, models if len(args.gpu or ()) == 1 else cpu_models, machine)
     report = to_json(entries, measured, machine, command)
     if args.output:
@@ -105,9 +108,7 @@ def _models(
     built: dict[object, tuple[FrameModel, FrameModel | None]] = {}
     models, cpu_models = {}, {}
     for profile in profiles:
-        # A core depends on nothing else of its profile.
-        low = (profile.low_width, profile.low_height, profile.uses_refiner, profile.refiner, profile.variant)
-        key = low if graph is Graph.CORE else profile
+        key = core_key(profile) if graph is Graph.CORE else profile
         if key not in built:
             exported = export_graph(profile, checkpoint=checkpoint, graph=graph)
             built[key] = (
@@ -115,7 +116,7 @@ def _models(
                 if graph is Graph.FULL
                 else (
                     gpu_model(profile, exported, launches=launches, launch_us=args.launch_us, int8=int8),
-                    cpu_model(profile, exported),
+                    cpu_model(profile, read_network(exported)),
                 )
             )
         model, on_cpu = built[key]
@@ -125,14 +126,19 @@ def _models(
     return models, cpu_models
 
 
-def _machine(args: argparse.Namespace, cpu: str) -> Machine:
+def _machine(args: argparse.Namespace, environment: Mapping[str, Any]) -> Machine:
     if len(args.gpu or ()) == 1:
         return gpu_named(args.gpu[0]).machine
-    peaks: CpuPeaks = read_peaks(args.cpu_peaks) if args.cpu_peaks else measure_peaks()
-    if peaks.cpu != cpu:
+    if args.cpu_peaks:
+        peaks = read_peaks(args.cpu_peaks)
+    elif environment.get("peaks"):
+        peaks = CpuPeaks.from_json(environment["peaks"])
+    else:
+        peaks = measure_peaks()
+    if peaks.cpu != environment["cpu"]:
         raise OptionError(
             "--measured",
-            got=f"a result of {cpu!r}",
+            got=f"a result of {environment['cpu']!r}",
             expected=f"one of {peaks.cpu!r}, whose peaks are known",
             todo="Give that machine's peaks (--cpu-peaks), or name the one GPU it was measured on.",
         )
@@ -166,8 +172,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--launch-us", type=float, default=LAUNCH_US, help="least time of a kernel (default: %(default)s)"
     )
-    parser.add_argument("--measured", type=Path, metavar="FILE", help="a frame-to-frame result to compare")
-    parser.add_argument("--cpu-peaks", type=Path, metavar="FILE", help="peaks instead of measuring them")
+    parser.add_argument(
+        "--measured", type=Path, metavar="FILE", help="a result of 'rvm-trt bench' to hold against its bounds"
+    )
+    parser.add_argument("--cpu-peaks", type=Path, metavar="FILE", help="peaks instead of the result's own")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON document")
     return parser

@@ -11,18 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from rvm_trt.benchmarks.gpus import Gpu
+from rvm_trt.benchmarks.gpu import Gpu
 from rvm_trt.benchmarks.roofline_graph import Network, Work, by_stage
 from rvm_trt.benchmarks.roofline_kernels import KernelWork, frame_kernels, output_bytes, picture_bytes
 from rvm_trt.benchmarks.roofline_machine import Bound, Machine, StageBound, bound
+from rvm_trt.engines.launches import LAUNCH_US
 from rvm_trt.options import Precision
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.pixels import PixelFormat
 
-TRUNK_KERNELS = 95
-"""Kernels of the HD trunk in FP16 as TensorRT-RTX compiles it (tests/engines/test_kernel_count.py)."""
-LAUNCH_US = 1.0
-"""Assumed least time of a kernel that waits for the one before it in a CUDA graph; 1 to 2.5 µs are usual."""
 _ELEMENT_BYTES = {Precision.FP32: 4, Precision.BF16: 2, Precision.FP16: 2}
 
 
@@ -86,15 +83,20 @@ class FrameBound:
         engine: stages of the engine in order.
         own: our own kernels by name.
         upload_ms, download_ms: copies between host and device.
-        ideal_ms: arithmetic or compulsory traffic (weights, states, frame, outputs once), whichever is longer, with
-            everything between them in cache and no launches: no implementation of the same arithmetic is faster.
+        ideal: arithmetic and compulsory traffic (weights, states, frame, outputs once), with everything between them
+            in cache and no launches: no implementation of the same arithmetic is faster.
     """
 
     engine: tuple[StageBound, ...]
     own: Mapping[str, Bound]
     upload_ms: float
     download_ms: float
-    ideal_ms: float
+    ideal: Bound
+
+    @property
+    def ideal_ms(self) -> float:
+        """The longer of the ideal's arithmetic and traffic."""
+        return self.ideal.ms
 
     @property
     def engine_ms(self) -> float:
@@ -148,7 +150,7 @@ def frame_bound(model: FrameModel, machine: Machine, precision: Precision) -> Fr
         own=own,
         upload_ms=upload,
         download_ms=download,
-        ideal_ms=_ideal_ms(model, machine, precision, engine, own),
+        ideal=_ideal(model, machine, precision, engine, own),
     )
 
 
@@ -226,10 +228,11 @@ def _work_bound(
 
 
 def _around(machine: Machine, precision: Precision) -> Precision:
-    """Returns the precision of what is not quantised: half on GPUs, single on CPUs."""
+    """Returns the precision of what is not quantised: half, on CPUs bfloat16, where the machine has it."""
     if precision is not Precision.INT8:
         return precision
-    return Precision.FP16 if Precision.FP16 in machine.tflops else Precision.FP32
+    halves = (each for each in (Precision.FP16, Precision.BF16) if each in machine.tflops)
+    return next(halves, Precision.FP32)
 
 
 def _own_bound(work: KernelWork, model: FrameModel, machine: Machine) -> Bound:
@@ -244,13 +247,13 @@ def _own_bound(work: KernelWork, model: FrameModel, machine: Machine) -> Bound:
     )
 
 
-def _ideal_ms(
+def _ideal(
     model: FrameModel,
     machine: Machine,
     precision: Precision,
     engine: Sequence[StageBound],
     own: Mapping[str, Bound],
-) -> float:
+) -> Bound:
     bounds = [kernel for stage in engine for kernel in stage.kernels] + list(own.values())
     size = _ELEMENT_BYTES[_around(machine, precision)]
     weights = model.network.parameters * (1 if precision is Precision.INT8 else size)
@@ -259,4 +262,12 @@ def _ideal_ms(
         compulsory = weights + states + sum(model.copied_bytes.values())
     else:
         compulsory = weights + size * (model.network.inputs + model.network.outputs)
-    return max(sum(kernel.compute_ms for kernel in bounds), compulsory / machine.bandwidth_gbs / 1e6)
+    return Bound(
+        name="ideal",
+        stage="frame",
+        macs=sum(kernel.macs for kernel in bounds),
+        bytes=compulsory,
+        compute_ms=sum(kernel.compute_ms for kernel in bounds),
+        memory_ms=compulsory / machine.bandwidth_gbs / 1e6,
+        launch_ms=0.0,
+    )

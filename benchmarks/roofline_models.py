@@ -13,9 +13,10 @@ from pathlib import Path
 import onnx
 import torch
 
-from rvm_trt.benchmarks.roofline_bounds import LAUNCH_US, TRUNK_KERNELS, FrameModel
-from rvm_trt.benchmarks.roofline_graph import read_network
+from rvm_trt.benchmarks.roofline_bounds import FrameModel
+from rvm_trt.benchmarks.roofline_graph import Network, read_network
 from rvm_trt.engines.head import cut_head
+from rvm_trt.engines.launches import LAUNCH_US, TRUNK_KERNELS
 from rvm_trt.export.checkpoint import Checkpoint
 from rvm_trt.export.fusion import fuse
 from rvm_trt.export.model import MattingNetwork
@@ -42,6 +43,11 @@ def random_checkpoint(variant: Variant = Variant.MOBILENETV3) -> Checkpoint:
         sha256="",
         path=Path("random"),
     )
+
+
+def core_key(profile: Profile) -> tuple[object, ...]:
+    """Returns what a core depends on of its profile: equal for those that share one."""
+    return (profile.low_width, profile.low_height, profile.uses_refiner, profile.refiner, profile.variant)
 
 
 def export_graph(
@@ -92,11 +98,9 @@ def gpu_model(
     )
 
 
-def cpu_model(profile: Profile, core: onnx.ModelProto) -> FrameModel:
+def cpu_model(profile: Profile, core: Network) -> FrameModel:
     """Returns what a CPU runs: the whole core as exported, and our kernels around it. A call costs nothing."""
-    return FrameModel(
-        profile=profile, network=read_network(core), kernels=("sample", "compose"), launch_us=0.0
-    )
+    return FrameModel(profile=profile, network=core, kernels=("sample", "compose"), launch_us=0.0)
 
 
 def full_model(profile: Profile, full: onnx.ModelProto, *, launch_us: float = LAUNCH_US) -> FrameModel:

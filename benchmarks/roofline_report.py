@@ -6,15 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rvm_trt.benchmarks.gpus import Gpu
-from rvm_trt.benchmarks.roofline_bounds import FrameBound, FrameModel, file_fps, frame_bound
-from rvm_trt.benchmarks.roofline_graph import by_stage
+from rvm_trt.benchmarks.gpu import Gpu
+from rvm_trt.benchmarks.roofline_bounds import FrameBound, FrameModel, file_fps, frame_bound, moved_bytes
+from rvm_trt.benchmarks.roofline_graph import Work, by_stage
 from rvm_trt.benchmarks.roofline_machine import Machine
 from rvm_trt.errors import OptionError
 from rvm_trt.options import Precision
 from rvm_trt.runtime.pixels import PixelFormat
 
 CODECS = ("h264", "hevc")
+_SIZES = (Precision.FP32, Precision.FP16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +58,31 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """How far a measured entrant is from its bound."""
+    """How far a measured entrant is from its bound.
+
+    Attributes:
+        profile, entrant: names.
+        measured_ms: median of a frame.
+        modelled_ms: the ideal, which nothing is faster than.
+        modelled_kernels_ms: kernel by kernel, what passes between them through memory: the schedule's busiest stream on
+            a GPU, one kernel after the other on a CPU.
+    """
 
     profile: str
     entrant: str
     measured_ms: float
     modelled_ms: float
-    modelled_ideal_ms: float
+    modelled_kernels_ms: float
 
     @property
     def factor(self) -> float:
-        """Measured over modelled; below 1 the model's peaks are too low."""
+        """Measured over the ideal; below 1 the model's peaks are too low."""
         return self.measured_ms / self.modelled_ms
+
+    @property
+    def kernels_factor(self) -> float:
+        """Measured over kernel by kernel; below 1 the caches hold what passes between kernels."""
+        return self.measured_ms / self.modelled_kernels_ms
 
 
 def make_entry(model: FrameModel, gpu: Gpu, precision: Precision) -> Entry:
@@ -92,9 +106,10 @@ def make_entry(model: FrameModel, gpu: Gpu, precision: Precision) -> Entry:
 def distances(
     result: Mapping[str, Any], models: Mapping[str, FrameModel], machine: Machine
 ) -> tuple[Distance, ...]:
-    """Returns how far every entrant of a frame-to-frame result is from the bound of its precision.
+    """Returns how far every entrant of a bench result is from the bound of its precision, frame to frame.
 
-    PyTorch is held against the bound of our own graph in FP32: what the machine could do, not what PyTorch asks of it.
+    All are held against the bound of our own graph: what the machine could do, not what PyTorch asks of it. Entrants
+    without a frame time, and those of a precision that the machine has no peak of, are left out.
 
     Args:
         result: as `rvm_trt.benchmarks.report.read_result` gives it.
@@ -102,44 +117,34 @@ def distances(
         machine: on which the result was measured.
 
     Raises:
-        OptionError: an entrant's precision is not among the machine's peaks, or no profile is left.
+        OptionError: none is left.
     """
     found = [
-        _distance(name, entry["name"], entrant["median_ms"], models[entry["name"]], machine)
+        _distance(entry["name"], entrant, models[entry["name"]], machine)
         for entry in result["profiles"]
         if entry["name"] in models
-        for name, entrant in entry["entrants"].items()
+        for entrant in entry["entrants"]
+        if entrant["frame"] is not None and Precision(entrant["precision"]) in machine.tflops
     ]
     if not found:
         raise OptionError(
             "--measured",
-            got=f"the profiles {', '.join(entry['name'] for entry in result['profiles'])}",
-            expected=f"one of {', '.join(models)}",
-            todo="Leave out --profile to take those of the result.",
+            got=f"no frame times of {' or '.join(models)} that {machine.name} has peaks for",
+            expected="at least one",
+            todo="Leave out --profile to take those of the result, or name the GPU it was measured on.",
         )
     return tuple(found)
 
 
-def _distance(
-    entrant: str, profile: str, measured_ms: float, model: FrameModel, machine: Machine
-) -> Distance:
-    precision = _precision_of(entrant)
-    if precision not in machine.tflops:
-        raise OptionError(
-            entrant,
-            got=f"no {precision.value} peak of {machine.name}",
-            expected="peaks of the machine that was measured",
-            todo="Measure the peaks there: python -m rvm_trt.benchmarks.cpu_peaks -o FILE.",
-        )
-    frame = frame_bound(model, machine, precision)
-    # A GPU overlaps frames; on a CPU the stages follow each other.
-    bound_ms = frame.period_ms() if machine.copy_gbs else frame.device_ms
+def _distance(profile: str, entrant: Mapping[str, Any], model: FrameModel, machine: Machine) -> Distance:
+    frame = frame_bound(model, machine, Precision(entrant["precision"]))
     return Distance(
         profile=profile,
-        entrant=entrant,
-        measured_ms=measured_ms,
-        modelled_ms=bound_ms,
-        modelled_ideal_ms=frame.ideal_ms,
+        entrant=entrant["name"],
+        measured_ms=entrant["frame"]["median_ms"],
+        modelled_ms=frame.ideal_ms,
+        # A GPU overlaps frames; on a CPU the stages follow each other.
+        modelled_kernels_ms=frame.period_ms() if machine.copy_gbs else frame.device_ms,
     )
 
 
@@ -158,7 +163,12 @@ def to_json(
         "modelled_entries": [entry.to_json() for entry in entries],
         "machine": None if machine is None else asdict(machine),
         "modelled_distances": [
-            {**asdict(distance), "measured_over_modelled": round(distance.factor, 3)} for distance in measured
+            {
+                **asdict(distance),
+                "measured_over_modelled": round(distance.factor, 3),
+                "measured_over_kernels": round(distance.kernels_factor, 3),
+            }
+            for distance in measured
         ],
     }
 
@@ -214,12 +224,15 @@ def stages_table(entries: Sequence[Entry]) -> str:
 
 
 def work_table(models: Iterable[FrameModel]) -> str:
-    """Returns what each stage asks for, in elements: multiply by the bytes of one for traffic."""
-    header = ("modelled", "stage", "kernels", "MMAC", "weights, 10⁶", "read, 10⁶", "written, 10⁶")
+    """Returns what each stage asks for: elements, and the bytes that they are without quantisation."""
+    elements = ("weights, 10⁶", "read, 10⁶", "written, 10⁶")
+    sizes = (f"MB in {precision.value}" for precision in _SIZES)
+    header = ("modelled", "stage", "kernels", "MMAC", *elements, *sizes)
     rows = []
     for model in models:
         for stage, works in by_stage(model.network.kernels).items():
             sums = [sum(getattr(w, field) for w in works) for field in ("macs", "weights", "read", "written")]
+            sums += [sum(moved_bytes(work, precision) for work in works) for precision in _SIZES]
             rows.append(
                 (model.profile.name, stage, str(len(works)), *(f"{value / 1e6:.2f}" for value in sums))
             )
@@ -232,18 +245,20 @@ def distances_table(found: Iterable[Distance]) -> str:
         "profile",
         "entrant",
         "measured ms",
-        "modelled bound ms",
-        "measured / modelled",
         "modelled ideal ms",
+        "measured / ideal",
+        "modelled kernel by kernel ms",
+        "measured / kernel by kernel",
     )
     rows = [
         (
             d.profile,
             d.entrant,
             f"{d.measured_ms:.1f}",
-            f"{d.modelled_ms:.1f}",
+            f"{d.modelled_ms:.3g}",
             f"{d.factor:.2f}" + (" (peaks too low: busy?)" if d.factor < 1 else ""),
-            f"{d.modelled_ideal_ms:.1f}",
+            f"{d.modelled_kernels_ms:.3g}",
+            f"{d.kernels_factor:.2f}",
         )
         for d in found
     ]
@@ -258,18 +273,17 @@ def _describe(model: FrameModel) -> dict[str, Any]:
         "modelled_launch_us": model.launch_us,
         "modelled_macs": model.network.macs(),
         "modelled_copied_bytes": dict(model.copied_bytes),
-        "modelled_kernels": [asdict(kernel) for kernel in model.network.kernels],
-        "modelled_nodes": [asdict(node) for node in model.network.nodes],
+        "modelled_kernels": [_work_json(kernel) for kernel in model.network.kernels],
+        "modelled_nodes": [_work_json(node) for node in model.network.nodes],
         "modelled_own_kernels": {
-            precision.value: [asdict(work) for work in model.own_kernels(precision)]
-            for precision in (Precision.FP32, Precision.FP16)
+            precision.value: [asdict(work) for work in model.own_kernels(precision)] for precision in _SIZES
         },
     }
 
 
-def _precision_of(entrant: str) -> Precision:
-    words = {precision.value: precision for precision in Precision}
-    return words.get(entrant.split()[-1], Precision.FP32)
+def _work_json(work: Work) -> dict[str, Any]:
+    sizes = {f"bytes_{precision.value}": moved_bytes(work, precision) for precision in _SIZES}
+    return {**asdict(work), **sizes}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -16,9 +14,8 @@ import torch
 from onnx import numpy_helper
 
 from rvm_trt import Profile
-from rvm_trt.benchmarks import roofline
-from rvm_trt.benchmarks.cpu_peaks import CpuPeaks, Rate
-from rvm_trt.benchmarks.gpus import GPUS, Gpu, gpu_named
+from rvm_trt.benchmarks.gpu import Gpu
+from rvm_trt.benchmarks.gpus import GPUS, gpu_named
 from rvm_trt.benchmarks.roofline_bounds import (
     FrameModel,
     copy_ms,
@@ -32,11 +29,12 @@ from rvm_trt.benchmarks.roofline_graph import Network, read_network
 from rvm_trt.benchmarks.roofline_kernels import frame_kernels
 from rvm_trt.benchmarks.roofline_machine import Machine
 from rvm_trt.benchmarks.roofline_models import export_graph, full_model, gpu_model
-from rvm_trt.errors import OptionError
+from rvm_trt.engines.launches import LAUNCH_US, TRUNK_KERNELS
 from rvm_trt.export.macs import profile_macs
 from rvm_trt.export.model import MattingNetwork
 from rvm_trt.options import Precision
 from rvm_trt.runtime.pixels import PixelFormat
+from rvm_trt.runtime.verification.gpu_model import named_gpu, network_of
 
 HD, UHD = Profile.named("hd"), Profile.named("4k")
 LOW = 480 * 270
@@ -138,7 +136,7 @@ def test_stages_sum_to_the_totals(core: onnx.ModelProto, models: dict[str, Frame
 
 
 def test_the_trunk_has_nearly_as_many_kernels_as_the_compiler_makes(models: dict[str, FrameModel]) -> None:
-    assert 80 <= len(models["hd"].network.kernels) <= 95
+    assert 0.85 * TRUNK_KERNELS <= len(models["hd"].network.kernels) <= TRUNK_KERNELS
     assert "head" not in {kernel.stage for kernel in models["hd"].network.kernels}
 
 
@@ -173,6 +171,11 @@ def test_launches_are_a_floor(models: dict[str, FrameModel]) -> None:
     model, machine = replace(models["hd"], launches=200, launch_us=50.0), gpu_named("5090").machine
     assert engine_ms(model, machine, Precision.FP16) == pytest.approx(200 * 0.05)
     assert {stage.limit for stage in engine_bound(model, machine, Precision.FP16)} == {"launch"}
+
+
+def test_roofline_and_timeline_assume_the_same_launches(models: dict[str, FrameModel]) -> None:
+    assert models["hd"].launches == network_of(HD).kernels == TRUNK_KERNELS
+    assert models["hd"].launch_us == LAUNCH_US == named_gpu("RTX 4090").kernel_s * 1e6
 
 
 def test_int8_is_for_the_named_convolutions_alone(models: dict[str, FrameModel]) -> None:
@@ -258,74 +261,3 @@ def test_what_stands_before_the_encoder_is_sampling() -> None:
     add_weights(model)
     stages = {node.name: node.stage for node in read_network(model).nodes}
     assert (stages["first"], stages[names["conv"]], stages["Mul"]) == ("sample", "encoder", "head")
-
-
-def test_an_unknown_gpu_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(OptionError, match="got '9090', expected one of 1080ti, t4"):
-        gpu_named("9090")
-
-
-@pytest.fixture
-def offline(core: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "export_graph", Mock(return_value=core))
-
-
-@pytest.fixture
-def measured(tmp_path: Path) -> dict[str, Path]:
-    """A measured result of two entrants, and the peaks of the machine it names."""
-    entrants = {"pytorch": {"median_ms": 200.0}, "rvm-trt bf16": {"median_ms": 40.0}}
-    result = {
-        "benchmark": "frame-to-frame",
-        "environment": {"cpu": "Test CPU"},
-        "profiles": [{"name": "hd", "profile": HD.to_json(), "entrants": entrants}],
-    }
-    rates = {Precision.FP32: Rate(best=0.1, median=0.1), Precision.BF16: Rate(best=0.4, median=0.3)}
-    peaks = CpuPeaks(
-        cpu="Test CPU",
-        threads=2,
-        bandwidth_gbs=Rate(best=20, median=19),
-        tflops=rates,
-        environment={"cpu": "Test CPU"},
-    )
-    paths = {"result": tmp_path / "result.json", "peaks": tmp_path / "peaks.json"}
-    paths["result"].write_text(json.dumps(result), encoding="utf-8")
-    paths["peaks"].write_text(json.dumps(peaks.to_json()), encoding="utf-8")
-    return paths
-
-
-@pytest.mark.usefixtures("offline")
-def test_every_table_says_that_it_is_modelled(capsys: pytest.CaptureFixture[str]) -> None:
-    assert roofline.main(["--profile", "hd", "--gpu", "4090", "--precision", "fp16"]) == 0
-    tables = capsys.readouterr().out.strip().split("\n\n")
-    assert len(tables) == 3
-    assert all("modelled" in table.splitlines()[0] for table in tables)
-    assert "GeForce RTX 4090" in tables[0]
-
-
-@pytest.mark.usefixtures("offline")
-def test_the_distance_of_a_measured_result(
-    measured: dict[str, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    output = tmp_path / "out.json"
-    arguments = ["--measured", str(measured["result"]), "--cpu-peaks", str(measured["peaks"])]
-    assert roofline.main([*arguments, "--json", "-o", str(output)]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report == json.loads(output.read_text(encoding="utf-8"))
-    assert report["modelled"] is True
-    assert len(report["modelled_entries"]) == len(GPUS) * len(PRECISIONS)
-    pytorch, ours = report["modelled_distances"]
-    # Arithmetic alone: 4.08 GMAC at 0.1 TFLOPS.
-    assert pytorch["modelled_ms"] > pytorch["modelled_ideal_ms"] >= 2 * profile_macs(HD) / 0.1e12 * 1e3
-    assert pytorch["measured_over_modelled"] == pytest.approx(200 / pytorch["modelled_ms"], abs=1e-3)
-    assert ours["modelled_ms"] < pytorch["modelled_ms"]
-
-
-@pytest.mark.usefixtures("offline")
-def test_another_cpu_s_result_is_refused(
-    measured: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = json.loads(measured["peaks"].read_text(encoding="utf-8")) | {"cpu": "Other CPU"}
-    measured["peaks"].write_text(json.dumps(other), encoding="utf-8")
-    arguments = ["--measured", str(measured["result"]), "--cpu-peaks", str(measured["peaks"])]
-    assert roofline.main(arguments) == 1
-    assert "got a result of 'Test CPU', expected one of 'Other CPU'" in capsys.readouterr().err
