@@ -11,37 +11,33 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rvm_trt.benchmarks.bench_weights import bench_weights, notes_once
 from rvm_trt.benchmarks.clips import CARPHONE, Image, demo_clip
-from rvm_trt.benchmarks.entrants import BACKGROUND
-from rvm_trt.benchmarks.frame_bench import (
-    PYTORCH,
-    BenchOptions,
-    bench_weights,
-    measure_accuracy,
-    measure_speed,
-    notes_once,
-    prepare,
-)
-from rvm_trt.benchmarks.interleave import Schedule
+from rvm_trt.benchmarks.contests import Contest, Measured, Workshop, measure_speed
+from rvm_trt.benchmarks.entrants import BACKGROUND, BASELINE, every_entrant
+from rvm_trt.benchmarks.file_bench import write_clip
+from rvm_trt.benchmarks.interleave import Field
+from rvm_trt.benchmarks.lockstep import Accuracy, Lockstep
 from rvm_trt.benchmarks.pictures import Panel, write_sheet
+from rvm_trt.benchmarks.timings import Schedule
 from rvm_trt.errors import DependencyError, RvmTrtError
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.video.scaled import scaled_frames
 
 if TYPE_CHECKING:
+    from rvm_trt.benchmarks.entrants import EntrantSpec
     from rvm_trt.engines.artifact import Engine
     from rvm_trt.export.weights import Weights
     from rvm_trt.runtime.video.job import JobReport
 
 FOLDER = Path("build/demo")
+ENGINES = Path("build/engines")
 _THREADS = 2
+_SCHEDULE = Schedule(rounds=4, frames_per_round=3)
 _MOMENTS = 4
-_ENCODE_CRF = 12
 
 
 def main() -> int:
@@ -69,63 +65,48 @@ def run_demo(*, checkpoint: Path | None, count: int, folder: Path, tell: Callabl
     Raises:
         RvmTrtError: a stage failed; what was made before stays.
     """
-    from rvm_trt.engines.openvino_library import fastest_precision
-
     tell = notes_once(tell)
     profile = Profile.named("hd")
-    options = BenchOptions(
-        profiles=(profile,),
-        checkpoint=checkpoint,
-        threads=_THREADS,
-        precisions=(fastest_precision(),),
-        schedule=Schedule(rounds=4, frames_per_round=3),
-    )
     folder.mkdir(parents=True, exist_ok=True)
     tell(f"Footage: {CARPHONE.credit}; upscaled to {profile.width}x{profile.height}")
-    source = write_input(demo_clip(), folder / "input.mp4", profile=profile, count=count)
-    weights = bench_weights(options, tell)
+    source = write_clip(demo_clip(), folder / "input.mp4", profile=profile, count=count)
+    weights = bench_weights(profile.variant, checkpoint, tell)
     # What is measured and compared is what the video chain reads: the frames of the written file.
     frames = list(scaled_frames(source, width=profile.width, height=profile.height, count=count))
+    measured_frames = frames[: max(1, count // 4)]
     with tempfile.TemporaryDirectory(prefix="rvm-trt-demo-") as name:
-        contest = prepare(
-            options, profile, frames[: max(1, count // 4)], weights, folder=Path(name), tell=tell
+        workshop = Workshop(
+            weights=weights, threads=_THREADS, engines_dir=ENGINES, folder=Path(name), full=False, tell=tell
         )
+        contest = workshop.prepare(profile, _entrants(), measured_frames)
         engine = next(iter(contest.engines.values()))
         tell("Matting the clip, file to file")
         report = _matte(source, folder / "composite.mp4", engine)
         sheet = _contact_sheet(frames, engine, folder / "contact_sheet.png")
         tell("Measuring beside PyTorch, each in its own process")
-        speed = measure_speed([contest], options.schedule, tell=tell)
-        accuracy = measure_accuracy(contest, folder=Path(name), tell=tell)
-    medians = {key.partition("/")[2]: timing.quartiles_ms()[1] for key, timing in speed.items()}
+        measured, accuracy = _measure(contest, measured_frames, Path(name), tell)
     facts = _facts(engine, weights, report, sheet)
-    return _table({**facts, **_measured(medians, accuracy, options)})
+    return _table({**facts, **_compared(measured, accuracy)})
 
 
-def write_input(clip: Path, path: Path, *, profile: Profile, count: int) -> Path:
-    """Writes the first frames of a clip at a profile's size as an H.264 file, so that the chain starts at a file."""
-    from rvm_trt.runtime.video.output import EncodeOptions, OutputKind
-    from rvm_trt.runtime.video.sink import open_sink
-    from rvm_trt.runtime.video.source import open_source
+def _entrants() -> tuple[EntrantSpec, ...]:
+    """Returns PyTorch eager and our fastest engine."""
+    from rvm_trt.engines.openvino_library import fastest_precision
 
-    frames = list(scaled_frames(clip, width=profile.width, height=profile.height, count=count))
-    scaled = replace(
-        open_source(clip).clip,
-        width=profile.width,
-        height=profile.height,
-        pixel_aspect=Fraction(1),
-        has_audio=False,
-    )
-    with open_sink(
-        path,
-        clip=scaled,
-        kind=OutputKind.COMPOSITE,
-        options=EncodeOptions(crf=_ENCODE_CRF, audio=False),
-        overwrite=True,
-    ) as sink:
-        for frame in frames:
-            sink.write(frame)
-    return path
+    return every_entrant((fastest_precision(),))[:2]
+
+
+def _measure(
+    contest: Contest, frames: Sequence[Image], folder: Path, tell: Callable[[str], None]
+) -> tuple[Measured, Accuracy]:
+    accuracy = Accuracy()
+
+    def compare(runners: Field, _: Measured) -> None:
+        counts = dict.fromkeys(contest.engines, len(frames))
+        lockstep = Lockstep(counts, watched=None, folder=folder, pictures=folder, prefix="demo")
+        accuracy.add(lockstep.run(runners, frames))
+
+    return measure_speed(contest, _SCHEDULE, after=compare, tell=tell), accuracy
 
 
 def _matte(source: Path, output: Path, engine: Engine) -> JobReport:
@@ -187,14 +168,13 @@ def _facts(engine: Engine, weights: Weights, report: JobReport, sheet: Path) -> 
     }
 
 
-def _measured(medians: dict[str, float], accuracy: dict[str, Any], options: BenchOptions) -> dict[str, str]:
-    (name, error), *_ = accuracy.items()
-    base_ms, ours_ms = medians[PYTORCH], medians[name]
-    counted = options.schedule.rounds * options.schedule.frames_per_round
+def _compared(measured: Measured, accuracy: Accuracy) -> dict[str, str]:
+    ((name, error),) = accuracy.errors.items()
+    base_ms, ours = measured.frame[BASELINE].median_ms, measured.frame[name]
     return {
-        "frame to frame": f"{name} {ours_ms:.0f} ms, PyTorch fp32 {base_ms:.0f} ms: {base_ms / ours_ms:.1f} times as "
-        "fast",
-        "": f"(medians of {counted} frames in {options.schedule.rounds} interleaved rounds, {options.threads} threads "
+        "frame to frame": f"{name} {ours.median_ms:.0f} ms, PyTorch fp32 {base_ms:.0f} ms: "
+        f"{base_ms / ours.median_ms:.1f} times as fast",
+        "": f"(medians of {len(ours.samples_ms)} frames in {len(ours.turns)} interleaved rounds, {_THREADS} threads "
         "each, uint8 frame to composited uint8 frame)",
         "alpha beside PyTorch": f"mean difference {error['mad_e3'] / 1e3:.5f}, largest {error['max']:.3f}, over "
         f"{error['frames']} frames (alpha is 0 to 1)",

@@ -1,11 +1,13 @@
-"""Measures frame to frame: rvm-trt beside the network in PyTorch, on the same frames.
+"""Measures speed, accuracy and memory beside PyTorch and inference libraries, and writes a report.
 
-Every entrant takes a uint8 frame and gives a composited uint8 frame, in a process of its own with the same
-number of threads; short rounds take turns. Alpha is compared over the same frames. Engines that are missing
-are built first. Prints a table, and as its last line the whole result as JSON.
+Every entrant runs in a process of its own with the same number of threads; short rounds take turns. Engines and
+graphs that are missing are made first. The folder of the report holds result.json, report.md, report.html and the
+pictures. Standard output is the report in Markdown, and as its last line the whole result as JSON.
 
 Without --clip the footage is a public clip of 176x144 pixels, upscaled to each profile: good for the time of
-a frame, which does not depend on its content, and soft at the edges for the comparison of alpha.
+a frame, which does not depend on its content, and soft at the edges for the comparison of mattes.
+
+Exit codes: 0; 1 after an error that you can mend; 3 where --compare finds a regression.
 """
 
 from __future__ import annotations
@@ -16,14 +18,29 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rvm_trt.errors import DependencyError, OptionError
 
 if TYPE_CHECKING:
-    from rvm_trt.benchmarks.frame_bench import BenchOptions
+    from rvm_trt.benchmarks.bench import BenchOptions
 
 HELP = "measure speed, accuracy and memory beside PyTorch"
+REGRESSION = 3
+_QUICK_ENTRANTS = ("openvino-fp32", "onnxruntime", "pytorch-channels-last")
+# argument: what it means, default, default with --quick, least
+_COUNTS = {
+    "rounds": ("turns of each entrant", 10, 2, 1),
+    "frames_per_round": ("frames of each turn, fewer where a frame takes long", 8, 3, 1),
+    "accuracy_frames": (
+        "frames that our mattes are compared over, a tenth for other entrants; 0 leaves it out",
+        300,
+        10,
+        0,
+    ),
+    "file_frames": ("frames of the files matted end to end; 0 leaves it out", 120, 20, 0),
+    "memory_frames": ("frames of the memory measurement, on the last profile; 0 leaves it out", 1000, 60, 0),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", default="hd,4k", metavar="NAMES", help="profiles, with commas (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each entrant (default: 12)")
-    parser.add_argument("--frames-per-round", type=int, metavar="N", help="frames of each turn (default: 8)")
+    for name, (text, usual, quick, _) in _COUNTS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            metavar="N",
+            help=f"{text} (default: {usual}, quick: {quick})",
+        )
     parser.add_argument(
         "--threads", type=int, default=2, metavar="N", help="of each entrant (default: %(default)s)"
     )
@@ -41,13 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precisions",
         metavar="LIST",
-        help="of our engines, as fp32,bf16,int8 (default: fp32, and bf16 where the CPU has it)",
+        help="of our engines, as fp32,bf16,int8 (default: fp32, the fastest of this machine, and int8)",
     )
     parser.add_argument(
-        "--memory-frames",
-        type=int,
-        metavar="N",
-        help="frames of the memory measurement, on the last profile; 0 leaves it out (default: 1000)",
+        "--entrants",
+        metavar="LIST",
+        help="the others, by name as the result has them; PyTorch eager and our engines always run (default: all, "
+        f"quick: {','.join(_QUICK_ENTRANTS)})",
     )
     parser.add_argument(
         "--engines",
@@ -58,8 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        metavar="PATH",
-        help="result file (default: benchmarks/results/frame-to-frame-<cpu>.json; with --quick under build/)",
+        type=Path,
+        metavar="DIR",
+        help="folder of the report (default: benchmarks/results/bench-<cpu>; with --quick under build/bench/)",
+    )
+    parser.add_argument(
+        "--compare", type=Path, metavar="OLD", help="an earlier result, to tell regressions from noise"
     )
     parser.add_argument(
         "--quick", action="store_true", help="a few frames only, to see that it works: no figures to quote"
@@ -67,78 +93,109 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures, prints, writes the result, and returns 0. Raises `RvmTrtError` where the user can mend it."""
+    """Measures, writes and prints the report, and returns the exit code. Raises `RvmTrtError` for user errors."""
     try:
-        from rvm_trt.benchmarks.frame_bench import run_frame_bench
-        from rvm_trt.benchmarks.report import default_output, markdown_table, write_result
+        from rvm_trt.benchmarks.bench import run_bench
+        from rvm_trt.benchmarks.compare import compare
+        from rvm_trt.benchmarks.report import default_output, markdown, read_result, write_report
 
         options = options_from(args)
-        output = default_output()
-        if args.quick:
+        old = None if args.compare is None else read_result(args.compare)
+        output = args.output or default_output()
+        if args.quick and args.output is None:
             output = Path("build/bench") / output.name
-        result = run_frame_bench(options, tell=_say)
+        document = run_bench(options, output, tell=_say)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("rvm_trt"):
             raise
         raise DependencyError(error.name, extra="export,cpu,video,bench", stage="benchmark") from None
-    path = write_result(result, args.output or output)
-    _say(f"Wrote {path}")
-    print(markdown_table(result))
-    print()
-    print(json.dumps(result))
-    return 0
+    for path in write_report(document, output):
+        _say(f"Wrote {path}")
+    print(markdown(document))
+    comparison = None if old is None else compare(old, document)
+    if comparison is not None:
+        print(comparison.markdown())
+    _warn(document)
+    print(json.dumps(document))
+    return REGRESSION if comparison is not None and comparison.regressed else 0
 
 
 def options_from(args: argparse.Namespace) -> BenchOptions:
     """Returns what the arguments ask for; raises `OptionError` where a value is not usable."""
-    from rvm_trt.benchmarks.frame_bench import BenchOptions
-    from rvm_trt.benchmarks.interleave import Schedule
+    from rvm_trt.benchmarks.bench import BenchOptions
+    from rvm_trt.benchmarks.entrants import chosen_entrants, every_entrant
+    from rvm_trt.benchmarks.timings import Schedule
     from rvm_trt.options import Precision, choice
     from rvm_trt.profile import Profile
 
-    names = list(dict.fromkeys(name.strip() for name in args.profile.split(",")))
-    for subject, value, low in (("--threads", args.threads, 1), ("--memory-frames", args.memory_frames, 0)):
-        if value is not None and value < low:
-            raise OptionError(
-                subject, got=str(value), expected=f"at least {low}", todo="Give a larger number."
-            )
-    rounds, frames_per_round, memory_frames, sequence_frames = (
-        (2, 3, 60, 6) if args.quick else (12, 8, 1000, 32)
-    )
+    counts = {name: _count(args, name) for name in _COUNTS}
+    if args.threads < 1:
+        raise _too_small("--threads", args.threads, 1)
     schedule = Schedule(
-        rounds=rounds if args.rounds is None else args.rounds,
-        frames_per_round=frames_per_round if args.frames_per_round is None else args.frames_per_round,
+        rounds=counts["rounds"],
+        frames_per_round=counts["frames_per_round"],
+        turn_s=1.5,
+        warm_up_frames=1 if args.quick else 3,
     )
-    precisions = None
-    if args.precisions is not None:
-        words = dict.fromkeys(word.strip() for word in args.precisions.split(","))
-        precisions = tuple(choice(Precision, word, subject="--precisions") for word in words)
+    entrants: tuple[str, ...] | None = _QUICK_ENTRANTS if args.quick else None
+    entrants = entrants if args.entrants is None else _words(args.entrants)
+    chosen_entrants((*every_entrant(()), *every_entrant((), gpu=True)), entrants)
+    precisions = args.precisions and tuple(
+        choice(Precision, word, subject="--precisions") for word in _words(args.precisions)
+    )
     options = BenchOptions(
-        precisions=precisions,
-        profiles=tuple(Profile.named(name) for name in names),
+        profiles=tuple(Profile.named(name) for name in _words(args.profile)),
         schedule=schedule,
         threads=args.threads,
-        sequence_frames=sequence_frames,
-        memory_frames=memory_frames if args.memory_frames is None else args.memory_frames,
+        sequence_frames=6 if args.quick else 32,
+        accuracy_frames=counts["accuracy_frames"],
+        file_frames=counts["file_frames"],
+        file_rounds=1 if args.quick else 3,
+        memory_frames=counts["memory_frames"],
+        peaks=not args.quick,
+        precisions=precisions,
+        entrants=entrants,
         checkpoint=Path(args.checkpoint) if args.checkpoint else None,
         clip=Path(args.clip) if args.clip else None,
         engines_dir=args.engines,
     )
-    return replace(options, command=_command(options, quick=args.quick))
+    return replace(options, command=_command(args, counts))
 
 
-def _command(options: BenchOptions, *, quick: bool) -> str:
+def _count(args: argparse.Namespace, name: str) -> int:
+    _, usual, quick, least = _COUNTS[name]
+    value: int | None = getattr(args, name)
+    if value is None:
+        return quick if args.quick else usual
+    if value < least:
+        raise _too_small(f"--{name.replace('_', '-')}", value, least)
+    return value
+
+
+def _too_small(subject: str, value: int, least: int) -> OptionError:
+    return OptionError(subject, got=str(value), expected=f"at least {least}", todo="Give a larger number.")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+
+
+def _command(args: argparse.Namespace, counts: dict[str, int]) -> str:
     """Returns the command that measures the same; files by their names only."""
-    words = ["rvm-trt", "bench", "--profile", ",".join(profile.name for profile in options.profiles)]
-    words += ["--rounds", str(options.schedule.rounds)]
-    words += ["--frames-per-round", str(options.schedule.frames_per_round)]
-    words += ["--threads", str(options.threads), "--memory-frames", str(options.memory_frames)]
-    for flag, path in (("--checkpoint", options.checkpoint), ("--clip", options.clip)):
-        words += [flag, path.name] if path is not None else []
-    if options.precisions is not None:
-        words += ["--precisions", ",".join(precision.value for precision in options.precisions)]
-    words += ["--quick"] if quick else []
+    words = ["rvm-trt", "bench", "--profile", args.profile, "--threads", str(args.threads)]
+    for name, value in counts.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    for name in ("precisions", "entrants"):
+        words += [f"--{name}", getattr(args, name)] if getattr(args, name) is not None else []
+    for name in ("checkpoint", "clip"):
+        words += [f"--{name}", Path(getattr(args, name)).name] if getattr(args, name) else []
+    words += ["--quick"] if args.quick else []
     return shlex.join(words)
+
+
+def _warn(document: dict[str, Any]) -> None:
+    if document["noise"]["noisy"]:
+        _say(f"warning: a noisy run. {document['noise']['text']}")
 
 
 def _say(text: str) -> None:
