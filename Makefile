@@ -13,6 +13,8 @@ CHECKPOINT ?=
 SM ?=
 CALIBRATION ?=
 REPORT ?=
+QUICK ?=
+COMPARE ?=
 
 .PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture report-picture parity lint types format clean
 
@@ -23,6 +25,7 @@ help:
 	@echo "               [GRAPH=core|full] [SM=89,120] [CHECKPOINT=path] [CALIBRATION=clips] [REPORT=path]"
 	@echo "make engines   HD and 4K, in FP16 and INT8"
 	@echo "make bench     measure HD and 4K beside PyTorch, and write a report: see benchmarks/results/"
+	@echo "               [QUICK=1] [COMPARE=old/result.json]"
 	@echo "make parity    compare the exported graphs with PyTorch: CLIP=path CHECKPOINT=path"
 	@echo "make half      prove FP16 on real frames: CLIPS='paths' CHECKPOINT=path"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
@@ -63,7 +66,8 @@ engines: $(READY)
 	done; done
 
 bench: $(READY)
-	@$(BIN)/rvm-trt bench $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+	@$(BIN)/rvm-trt bench $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(QUICK),--quick) \
+		$(if $(COMPARE),--compare "$(COMPARE)")
 
 report-picture: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.report_screenshot

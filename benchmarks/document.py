@@ -14,7 +14,9 @@ PROTOCOLS: Mapping[str, str] = {
     "frame": "A uint8 RGB frame in host memory in, a composited uint8 RGB frame in host memory out, one after the "
     "other, states carried; decode and encode are not included. PyTorch eager converts and composites as the "
     "original's documentation does; its variants do it in one module with the network, with torch.lerp; OpenVINO and "
-    "ONNX Runtime run the full graph with both conversions in the graph, on their own threads; rvm-trt is a session.",
+    "ONNX Runtime run the full graph with both conversions in the graph, on their own threads; rvm-trt is a session. "
+    "Starting is from the process's start to its being ready, with what libraries keep from earlier runs, as PyTorch "
+    "keeps compiled code.",
     "tensor": "The original speed test's: a constant float frame that is ready where it is computed, batch 1, states "
     "carried, synchronised after each frame, foreground and alpha left there as float tensors of the frame's size. "
     "Everyone runs the full graph here; rvm-trt an engine of it, which is not what its session runs.",

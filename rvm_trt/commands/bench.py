@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 from rvm_trt.errors import DependencyError, OptionError
 
 if TYPE_CHECKING:
-    from rvm_trt.benchmarks.bench import BenchOptions
+    from rvm_trt.benchmarks.bench_options import BenchOptions
 
 HELP = "measure speed, accuracy and memory beside PyTorch"
 REGRESSION = 3
-_QUICK_ENTRANTS = ("openvino-fp32", "onnxruntime", "pytorch-channels-last")
+_QUICK_ENTRANTS = ("openvino-fp32", "onnxruntime")
 # argument: what it means, default, default with --quick, least
 _COUNTS = {
     "rounds": ("turns of each entrant", 10, 2, 1),
@@ -35,10 +35,10 @@ _COUNTS = {
     "accuracy_frames": (
         "frames that our mattes are compared over, a tenth for other entrants; 0 leaves it out",
         300,
-        10,
+        4,
         0,
     ),
-    "file_frames": ("frames of the files matted end to end; 0 leaves it out", 120, 20, 0),
+    "file_frames": ("frames of the files matted end to end; 0 leaves it out", 60, 8, 0),
     "memory_frames": ("frames of the memory measurement, on the last profile; 0 leaves it out", 1000, 60, 0),
 }
 
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 
 def options_from(args: argparse.Namespace) -> BenchOptions:
     """Returns what the arguments ask for; raises `OptionError` where a value is not usable."""
-    from rvm_trt.benchmarks.bench import BenchOptions
+    from rvm_trt.benchmarks.bench_options import BenchOptions
     from rvm_trt.benchmarks.entrants import chosen_entrants, every_entrant
     from rvm_trt.benchmarks.timings import Schedule
     from rvm_trt.options import Precision, choice

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rvm_trt.benchmarks.bench import BenchOptions, run_bench
+from rvm_trt.benchmarks.bench import run_bench
+from rvm_trt.benchmarks.bench_options import BenchOptions
 from rvm_trt.benchmarks.compare import Comparison
 from rvm_trt.benchmarks.entrants import BASELINE
 from rvm_trt.benchmarks.environment import cpu_slug, describe_environment
