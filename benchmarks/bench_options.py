@@ -19,7 +19,7 @@ class BenchOptions:
         schedule: rounds and frames of the frame protocol; the tensor protocol gets half the rounds.
         threads: CPU threads of each entrant.
         sequence_frames: frames of the clip that are matted over and over for the times.
-        accuracy_frames: frames that our engines' mattes are compared over; a tenth for the other entrants.
+        accuracy_frames: frames that our engines' mattes are compared over; a thirtieth for the other entrants.
         file_frames: frames of the files that the baseline, our fastest engine and the fastest other entrant matte end
             to end; 0 leaves it out.
         file_rounds: runs of each from file to file.
@@ -38,7 +38,7 @@ class BenchOptions:
     threads: int = 2
     sequence_frames: int = 32
     accuracy_frames: int = 300
-    file_frames: int = 60
+    file_frames: int = 48
     file_rounds: int = 3
     memory_frames: int = 1000
     peaks: bool = True
@@ -57,4 +57,4 @@ class BenchOptions:
     @property
     def other_accuracy_frames(self) -> int:
         """Frames that mattes of libraries and of PyTorch's variants are compared over."""
-        return -(-self.accuracy_frames // 10)
+        return -(-self.accuracy_frames // 30)

@@ -30,15 +30,15 @@ REGRESSION = 3
 _QUICK_ENTRANTS = ("openvino-fp32", "onnxruntime")
 # argument: what it means, default, default with --quick, least
 _COUNTS = {
-    "rounds": ("turns of each entrant", 10, 2, 1),
+    "rounds": ("turns of each entrant", 8, 2, 1),
     "frames_per_round": ("frames of each turn, fewer where a frame takes long", 8, 3, 1),
     "accuracy_frames": (
-        "frames that our mattes are compared over, a tenth for other entrants; 0 leaves it out",
+        "frames that our mattes are compared over, a thirtieth for other entrants; 0 leaves it out",
         300,
         4,
         0,
     ),
-    "file_frames": ("frames of the files matted end to end; 0 leaves it out", 60, 8, 0),
+    "file_frames": ("frames of the files matted end to end; 0 leaves it out", 48, 8, 0),
     "memory_frames": ("frames of the memory measurement, on the last profile; 0 leaves it out", 1000, 60, 0),
 }
 
@@ -134,7 +134,7 @@ def options_from(args: argparse.Namespace) -> BenchOptions:
     schedule = Schedule(
         rounds=counts["rounds"],
         frames_per_round=counts["frames_per_round"],
-        turn_s=1.5,
+        turn_s=1.2,
         warm_up_frames=1 if args.quick else 3,
     )
     entrants: tuple[str, ...] | None = _QUICK_ENTRANTS if args.quick else None

@@ -63,10 +63,13 @@ def test_memory_bounds_a_fast_one(network: Network) -> None:
 
 def test_smaller_numbers_are_faster(network: Network) -> None:
     given = peaks(bf16=0.2, int8=0.8)
-    times = [modelled(HD, p, given, network)[0] for p in (Precision.FP32, Precision.BF16)]
-    assert times[1] < 0.6 * times[0]
-    # The encoder stays in FP32.
-    assert 0.25 * times[0] < modelled(HD, Precision.INT8, given, network)[0] < 0.6 * times[0]
+    single, half, quarter = (
+        modelled(HD, p, given, network)[0] for p in (Precision.FP32, Precision.BF16, Precision.INT8)
+    )
+    assert half < 0.6 * single
+    assert quarter < 0.7 * half
+    # What is not quantised is bfloat16, and FP32 on a processor without.
+    assert quarter < 0.7 * modelled(HD, Precision.INT8, peaks(int8=0.8), network)[0] < 0.5 * single
 
 
 def test_without_a_peak_there_is_no_bound(network: Network) -> None:
