@@ -3,9 +3,10 @@
 Precision is written into the graph, not left to a hint: a hint lowers the guided filter too, whose statistics
 ``box(xy) − box(x)box(y)`` then cancel to noise (with the fast guided filter alpha came out wrong by up to 1).
 The islands are the guided filter's statistics and what follows them; the states' update ``(1 − z)·h + z·c``, whose
-rounding would add up over frames; the full graph's first downsampling; and the first layers of MobileNetV3, at 1/2 and
-1/4, whose rounding tips the network where it cannot decide whether something is a person. In an INT8 model the
-quantised convolutions are islands as well, from the quantiser to the activation. (Figures: benchmarks/LOG.md.)
+rounding would add up over frames; the full graph's first downsampling; the first blocks of MobileNetV3, whose rounding
+tips the network where it cannot decide whether something is a person; and what is computed from weights alone, such as
+an island's biases. In an INT8 model the quantised convolutions are islands as well, from the quantiser to the
+activation. (Figures: benchmarks/LOG.md.)
 """
 
 from __future__ import annotations
@@ -19,21 +20,16 @@ from rvm_trt.engines.openvino_library import import_openvino
 
 _PROJECTION = "project_mat"
 _NETWORK = ("backbone", "aspp", "decoder")
-_BLOCK = re.compile(r"backbone\.features\.(\d+)\.")
-# Blocks of MobileNetV3 that work at 1/2 and 1/4.
-_FIRST_BLOCKS = 4
+_BLOCK = re.compile(r"backbone\.features\.(\d+)[./]")
+# MobileNetV3's blocks before those that work at 1/16 with dilation.
+_FIRST_BLOCKS = 13
 
 
-def lower_to_bfloat16(model: Any, *, single_blocks: int = _FIRST_BLOCKS) -> None:
-    """Changes an FP32 OpenVINO model of ours in place: bfloat16 but for the islands; inputs and outputs stay FP32.
-
-    Args:
-        model: a core or full graph; of MobileNetV3 the first blocks stay in FP32.
-        single_blocks: how many of them.
-    """
+def lower_to_bfloat16(model: Any) -> None:
+    """Changes an FP32 OpenVINO model of ours in place: bfloat16 but for the islands; inputs and outputs stay FP32."""
     openvino = import_openvino()
     half, single = openvino.Type.bf16, openvino.Type.f32
-    islands = {node.get_friendly_name() for node in _islands(model, single_blocks)}
+    islands = {node.get_friendly_name() for node in _islands(model)}
     for node in model.get_ordered_ops():
         if node.get_type_name() in ("Parameter", "Constant"):
             continue
@@ -86,7 +82,7 @@ def _value_ports(node: Any) -> Iterator[Any]:
     yield from ports
 
 
-def _islands(model: Any, single_blocks: int) -> list[Any]:
+def _islands(model: Any) -> list[Any]:
     nodes = [
         n for n in model.get_ordered_ops() if n.get_type_name() not in ("Parameter", "Constant", "Result")
     ]
@@ -106,34 +102,42 @@ def _islands(model: Any, single_blocks: int) -> list[Any]:
             and node.input_value(0).get_node().get_type_name() == "Parameter"
         ):
             chosen[node.get_friendly_name()] = node
-    chosen.update({n.get_friendly_name(): n for n in _quantised(nodes)})
-    chosen.update(
-        {n.get_friendly_name(): n for n in nodes if _is_among_first(n.get_friendly_name(), single_blocks)}
-    )
+    chosen.update({n.get_friendly_name(): n for n in (*_of_weights_alone(nodes), *_quantised(nodes))})
+    chosen.update({n.get_friendly_name(): n for n in nodes if _is_among_first(n.get_friendly_name())})
     for name in STATE_OUTPUTS:
         for node in _state_update(model.output(name).get_node().input_value(0).get_node()):
             chosen[node.get_friendly_name()] = node
     return list(chosen.values())
 
 
-def _is_among_first(name: str, blocks: int) -> bool:
+def _is_among_first(name: str) -> bool:
     found = _BLOCK.match(name)
-    return name.startswith("backbone/") or (found is not None and int(found[1]) < blocks)
+    return name.startswith("backbone/") or (found is not None and int(found[1]) < _FIRST_BLOCKS)
+
+
+def _of_weights_alone(nodes: list[Any]) -> Iterator[Any]:
+    """Yields what no value of a frame reaches, only shapes: the reader's arithmetic around weights and biases."""
+    names = set()
+    for node in nodes:  # in order
+        producers = _producers(node)
+        if node.get_type_name() == "ShapeOf" or all(
+            _is_constant(each) or each.get_friendly_name() in names for each in producers
+        ):
+            names.add(node.get_friendly_name())
+            yield node
 
 
 def _quantised(nodes: list[Any]) -> Iterator[Any]:
-    """Yields what belongs to INT8 convolutions: equalisation, quantisers, weights, convolution, bias, activation."""
+    """Yields what belongs to INT8 convolutions: equalisation, quantiser, convolution, sum with the bias, activation."""
     for node in nodes:
         if node.get_type_name() != "Convolution":
             continue
         chain = _quantising_chain(node)
         if chain:
             yield from (*chain, node)
-            yield from _ancestors(node.input_value(1).get_node())
             (biased,) = _consumers(node)
             yield biased
             yield from (each for each in _consumers(biased) if each.get_type_name() == "Relu")
-            yield from (each for each in _producers(biased) if each.get_type_name() == "Reshape")  # the bias
 
 
 def _quantising_chain(convolution: Any) -> list[Any]:
@@ -150,14 +154,6 @@ def _quantising_chain(convolution: Any) -> list[Any]:
     if factor.get_type_name() == "Multiply" and _is_constant(factor.input_value(1).get_node()):
         chain.append(factor)
     return chain
-
-
-def _ancestors(node: Any) -> Iterator[Any]:
-    """Yields a node and what it is computed from, but for constants."""
-    if not _is_constant(node):
-        yield node
-        for producer in _producers(node):
-            yield from _ancestors(producer)
 
 
 def _is_constant(node: Any) -> bool:

@@ -24,9 +24,6 @@ from rvm_trt.frame_check import require_size
 from rvm_trt.options import Graph, Precision
 from rvm_trt.resample import sample_frame
 
-# How much of MobileNetV3 an INT8 core keeps in FP32 where the rest is bfloat16, the fastest first.
-_BLOCKS_IN_SINGLE = (4, 13)
-
 
 def write_openvino(
     info: GraphInfo,
@@ -44,8 +41,8 @@ def write_openvino(
     computes in FP32. The accuracy is that of both together.
 
     Around its quantised convolutions an INT8 core computes in bfloat16, where this CPU has it and alpha stays within
-    ``mad_budget`` on the footage held out: on some it costs ten times that (benchmarks/LOG.md). Else it computes in
-    FP32, as its recipe was measured. It carries the recipe; without footage its accuracy is that on the held-out part.
+    ``mad_budget`` on the footage held out. Else it computes in FP32, as its recipe was measured. It carries the recipe;
+    without footage its accuracy is that on the held-out part.
 
     Raises:
         EngineError: OpenVINO refuses the graph.
@@ -100,17 +97,15 @@ def _around_int8(
     held_out: Sequence[Sequence[Array]],
     mad_budget: float,
 ) -> tuple[Any, Mapping[str, Any]]:
-    """Returns a quantised model with the fastest arithmetic around that the budget allows, and its accuracy."""
+    """Returns a quantised model with bfloat16 around where the budget allows it, else FP32, and its accuracy."""
     words = "the core in fp32 on held-out footage"
     measurable = held_out and info.graph is Graph.CORE and info.profile.batch == 1
     if measurable and fastest_precision() is Precision.BF16:
-        for blocks in _BLOCKS_IN_SINGLE:
-            model = read()
-            lower_to_bfloat16(model, single_blocks=blocks)
-            measured = _difference(reference, model, info, held_out)
-            if measured.finite and measured.mad <= mad_budget:
-                around = f"bf16 behind the first {blocks} blocks"
-                return model, {"reference": words, "around": around, **measured.to_json()}
+        model = read()
+        lower_to_bfloat16(model)
+        measured = _difference(reference, model, info, held_out)
+        if measured.finite and measured.mad <= mad_budget:
+            return model, {"reference": words, "around": "bf16", **measured.to_json()}
     model = read()
     guard_quantisers(model)
     return model, {"reference": words, "around": "fp32", **recipe.held_out}

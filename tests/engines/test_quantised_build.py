@@ -83,7 +83,7 @@ def test_the_cpu_engine_executes_its_chosen_layers_in_int8(
 @pytest.mark.parametrize(
     ("native", "budget", "around"),
     [
-        (Precision.BF16, 1.0, "bf16 behind the first 4 blocks"),
+        (Precision.BF16, 1.0, "bf16"),
         (Precision.BF16, 0.0, "fp32"),
         (Precision.FP32, 1.0, "fp32"),
     ],
@@ -115,8 +115,25 @@ def test_the_arithmetic_around_int8_is_what_the_budget_and_the_processor_allow(
     nodes = openvino.Core().read_model(tmp_path / "engine.xml").get_ordered_ops()
     types = {node.get_element_type().get_type_name() for node in nodes if node.get_type_name() == "Concat"}
     assert ("bf16" in types) == (around != "fp32")
+    single = [node for node in nodes if is_single_bias_sum(node)]
+    assert len(single) >= len(searched.recipe.ranges)
+    assert not [node.get_friendly_name() for node in single if is_rounded(node.input_value(1).get_node())]
     if around == "fp32":
         assert {name: accuracy[name] for name in searched.recipe.held_out} == searched.recipe.held_out
+
+
+def is_single_bias_sum(node: Any) -> bool:
+    return node.get_type_name() == "Add" and (
+        node.get_friendly_name().endswith("/Conv") and node.get_element_type().get_type_name() == "f32"
+    )
+
+
+def is_rounded(node: Any) -> bool:
+    """Whether what a bias is computed from goes through bfloat16."""
+    if node.get_type_name() in ("ShapeOf", "Constant"):
+        return bool(node.get_element_type().get_type_name() == "bf16")
+    above = any(is_rounded(value.get_node()) for value in node.input_values())
+    return above or bool(node.get_element_type().get_type_name() == "bf16")
 
 
 @pytest.mark.usefixtures("no_search")
