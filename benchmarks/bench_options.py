@@ -19,7 +19,8 @@ class BenchOptions:
         schedule: rounds and frames of the frame protocol; the tensor protocol gets half the rounds.
         threads: CPU threads of each entrant.
         sequence_frames: frames of the clip that are matted over and over for the times.
-        accuracy_frames: frames that our engines' mattes are compared over; a thirtieth for the other entrants.
+        accuracy_frames: frames that our engines' mattes are compared over; a thirtieth for the other entrants. A
+            shorter clip goes on backwards, and forwards again.
         file_frames: frames of the files that the baseline, our fastest engine and the fastest other entrant matte end
             to end; 0 leaves it out.
         file_rounds: runs of each from file to file.

@@ -106,7 +106,8 @@ class ProfileBench:
             pictures=folder / FRAMES,
             prefix=self.name,
         )
-        return lockstep.run(runners, scaled_frames(self._clip, **self._size, count=options.accuracy_frames))
+        footage = scaled_frames(self._clip, **self._size, count=options.accuracy_frames, there_and_back=True)
+        return lockstep.run(runners, footage)
 
     def _footage(self) -> dict[str, Any]:
         source = open_source(self._clip)

@@ -167,7 +167,8 @@ def _accuracy_table(entry: Json) -> Table:
         rows=tuple(_accuracy_row(entrant["label"], entrant["accuracy"]) for entrant in compared(entry)),
         notes=(
             f"Grad and Conn are of {first.get('costly_frames', first['frames'])} of the frames. Mean alpha of the "
-            f"reference: {first['reference_mean']:.3f}. {footage_note(entry)}",
+            f"reference: {first['reference_mean']:.3f}. A clip of fewer frames was played there and back. "
+            f"{footage_note(entry)}",
         ),
     )
 

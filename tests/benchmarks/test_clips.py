@@ -99,3 +99,11 @@ def test_frames_cover_the_size_and_keep_the_middle(shots: Path) -> None:
         edge = 2 * (8 + 4 * index) - 16
         assert frame[48, edge + 4, 0] > 200
         assert edge < 4 or frame[48, edge - 4, 0] < 150
+
+
+def test_a_short_clip_goes_there_and_back(shots: Path) -> None:
+    once = list(scaled_frames(shots, width=64, height=48))
+    swung = list(scaled_frames(shots, width=64, height=48, count=12, there_and_back=True))
+    numbers = [next(index for index, each in enumerate(once) if (each == frame).all()) for frame in swung]
+    assert numbers == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1]
+    assert len(list(scaled_frames(shots, width=64, height=48, count=3, there_and_back=True))) == 3
