@@ -76,7 +76,7 @@ def chosen_entrants(entrants: Iterable[EntrantSpec], names: Iterable[str] | None
     if names is None:
         return every
     wanted = tuple(names)
-    known = [spec.name for spec in every]
+    known = tuple(dict.fromkeys(spec.name for spec in every))
     for name in wanted:
         if name not in known:
             raise OptionError(

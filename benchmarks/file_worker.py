@@ -123,7 +123,7 @@ def _session(settings: Settings, source: Path, target: Path) -> Iterator[Matte]:
 def _loop(entrant: Entrant, threads: int, source: Path, target: Path) -> tuple[int, Parts]:
     import av
 
-    from rvm_trt.runtime.video.encode import Codec
+    from rvm_trt.runtime.video.codecs import Codec
     from rvm_trt.runtime.video.output import EncodeOptions, OutputFormat, OutputKind
 
     codec = Codec.choose(OutputFormat.MP4, OutputKind.COMPOSITE, EncodeOptions())
