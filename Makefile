@@ -16,7 +16,7 @@ REPORT ?=
 QUICK ?=
 COMPARE ?=
 
-.PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture report-picture parity lint types format clean
+.PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture report-picture parity docs reliability lint types format clean
 
 help:
 	@echo "make demo      set up, then matte a clip of a person: see build/demo/"
@@ -28,6 +28,8 @@ help:
 	@echo "               [QUICK=1] [COMPARE=old/result.json]"
 	@echo "make parity    compare the exported graphs with PyTorch: CLIP=path CHECKPOINT=path"
 	@echo "make half      prove FP16 on real frames: CLIPS='paths' CHECKPOINT=path"
+	@echo "make docs      the guides and the reference as a site: see build/site/"
+	@echo "make reliability  broken inputs, full disks, kills: writes docs/reliability.md (15 minutes)"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
 	@echo "make verify-schedule  prove the order of copies, kernels and states without a GPU [ENGINE=path]"
 	@echo "make lint types format clean"
@@ -38,7 +40,7 @@ $(READY): setup.cfg constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[export,cpu,video,rtx,cuda,bench,dev]"
+		--constraint constraints.txt --editable ".[export,cpu,video,live,preview,rtx,cuda,bench,docs,dev]"
 	@touch $(READY)
 
 demo: $(READY)
@@ -80,6 +82,13 @@ half: $(READY)
 
 picture: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.picture
+
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site/index.html; external links: build/site/external-links.txt"
+
+reliability: $(READY)
+	@$(BIN)/python -m rvm_trt.benchmarks.reliability
 
 lint: $(READY)
 	@$(BIN)/ruff check .

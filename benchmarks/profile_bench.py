@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rvm_trt.benchmarks.bench_options import BenchOptions
@@ -40,10 +41,11 @@ class ProfileBench:
         self._tell = workshop.tell
         self._clip = options.clip or demo_clip()
         self._tell(f"Preparing {profile.name}: frames, graphs and engines")
-        self._size = {"width": profile.width, "height": profile.height}
+        self._scaled = partial(scaled_frames, self._clip, width=profile.width, height=profile.height)
+        self._size = (profile.width, profile.height)
         precisions = options.precisions or default_precisions(workshop.backend)
         every = every_entrant(precisions, gpu=workshop.backend is not Backend.CPU)
-        frames = list(scaled_frames(self._clip, **self._size, count=options.sequence_frames))
+        frames = list(self._scaled(count=options.sequence_frames))
         self.contest = workshop.prepare(profile, chosen_entrants(every, options.entrants), frames)
         self.measured = Measured()
 
@@ -106,7 +108,7 @@ class ProfileBench:
             pictures=folder / FRAMES,
             prefix=self.name,
         )
-        footage = scaled_frames(self._clip, **self._size, count=options.accuracy_frames, there_and_back=True)
+        footage = self._scaled(count=options.accuracy_frames, there_and_back=True)
         return lockstep.run(runners, footage)
 
     def _footage(self) -> dict[str, Any]:
@@ -116,7 +118,7 @@ class ProfileBench:
             "clip": self._clip.name,
             "credit": CARPHONE.credit if self._options.clip is None else "given by the user",
             "native_size": list(native),
-            "scaled": native != (self._size["width"], self._size["height"]),
+            "scaled": native != self._size,
             "frames": self._options.sequence_frames,
         }
 

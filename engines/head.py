@@ -15,11 +15,11 @@ import onnx
 from onnx import helper
 
 from rvm_trt.contract import HIDDEN, HIDDEN_CHANNELS, STATE_OUTPUTS
+from rvm_trt.engines.head_file import HEAD
 from rvm_trt.export.graph_editor import GraphEditor
 
 Array = npt.NDArray[np.float32]
 LAST_LAYER = "decoder.decode0.conv.5/Relu"
-HEAD = "head.npz"
 
 
 def cut_head(model: onnx.ModelProto) -> Mapping[str, Array]:

@@ -15,12 +15,14 @@ from rvm_trt.contract import LINEAR, TensorSpec, tensors
 from rvm_trt.errors import EngineError, OptionError
 from rvm_trt.options import Backend, Graph, Precision, choice
 from rvm_trt.profile import Profile
+from rvm_trt.untrusted import parse_json, read_bounded, shown
 
 SCHEMA = 3
 NAME = "manifest.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_BYTES = 1 << 20
+_MAX_GOT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +139,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     if data.get("schema") != SCHEMA or isinstance(data["schema"], bool):
         raise EngineError(
             str(path),
-            got=f"schema {data.get('schema')!r}",
+            got=shown(f"schema {data.get('schema')!r}"),
             expected=f"schema {SCHEMA}",
             todo="Build the engine again with this version of rvm-trt.",
         )
@@ -153,8 +155,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
             checkpoint_sha256=_sha256(data["checkpoint_sha256"]),
             onnx_sha256=_sha256(data["onnx_sha256"]),
             files={_file_name(name): _sha256(value) for name, value in data["files"].items()},
-            accuracy=dict(data["accuracy"]),
-            made=dict(data["made"]),
+            accuracy=_mapping(data, "accuracy"),
+            made=_mapping(data, "made"),
         )
     except KeyError as error:
         raise _damaged(path, f"no entry {error}") from None
@@ -169,8 +171,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = read_bounded(path, max_bytes=_MAX_BYTES)
     except OSError as error:
         raise EngineError(
             str(path.parent),
@@ -178,13 +179,22 @@ def _read_json(path: Path) -> dict[str, Any]:
             expected="an engine's folder",
             todo="Build the engine: rvm-trt build.",
         ) from None
+    except ValueError as error:
+        raise _damaged(path, str(error)) from None
     try:
-        data = json.loads(content) if len(content) <= _MAX_BYTES else None
-    except (ValueError, RecursionError) as error:
+        data = parse_json(content)
+    except ValueError as error:
         raise _damaged(path, f"no JSON ({error})") from None
     if not isinstance(data, dict):
-        raise _damaged(path, "no JSON object" if data is not None else f"more than {_MAX_BYTES} bytes")
+        raise _damaged(path, "no JSON object")
     return data
+
+
+def _mapping(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = data[key]
+    if not isinstance(value, dict):
+        raise TypeError(f"{key} is no object")
+    return value
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
@@ -215,5 +225,8 @@ def _file_name(value: str) -> str:
 
 def _damaged(path: Path, got: str) -> EngineError:
     return EngineError(
-        str(path), got=got, expected="a manifest written by rvm-trt", todo="Build the engine again."
+        str(path),
+        got=shown(got, limit=_MAX_GOT),
+        expected="a manifest written by rvm-trt",
+        todo="Build the engine again.",
     )

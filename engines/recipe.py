@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 from rvm_trt.engines.quantise import InputRange
 from rvm_trt.errors import EngineError
 from rvm_trt.files import atomic_file
+from rvm_trt.untrusted import parse_json, read_bounded, shown
 
 SCHEMA = 1
+_MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,31 +103,26 @@ def read_recipe(path: Path) -> Recipe:
         EngineError: it is unreadable, damaged, or of another version.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_bounded(path, max_bytes=_MAX_BYTES))
         seal = data.pop("seal")
         if data["schema"] != SCHEMA:
             raise ValueError(f"schema {data['schema']!r}")
         if seal != _seal(data):
             raise ValueError("its content is not what its seal names")
-        return Recipe(
-            ranges={
-                name: InputRange(
-                    largest=float(entry["largest"]),
-                    scales=_numbers(entry["scales"]),
-                    means=_numbers(entry["means"]),
-                )
-                for name, entry in data["ranges"].items()
-            },
-            layers=tuple(Layer(**entry) for entry in data["layers"]),
-            held_out=dict(data["held_out"]),
-            mad_budget=float(data["mad_budget"]),
-            footage=dict(data["footage"]),
-            key=dict(data["key"]),
+        return _checked(
+            Recipe(
+                ranges={name: _input_range(entry) for name, entry in data["ranges"].items()},
+                layers=tuple(_layer(entry) for entry in data["layers"]),
+                held_out=_mapping(data["held_out"]),
+                mad_budget=_number(data["mad_budget"]),
+                footage=_mapping(data["footage"]),
+                key=_mapping(data["key"]),
+            )
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(
             str(path),
-            got=f"no readable recipe ({error})",
+            got=f"no readable recipe ({shown(str(error), limit=500)})",
             expected="a recipe written by rvm-trt",
             todo="Delete the file and build again.",
         ) from None
@@ -134,5 +132,43 @@ def _seal(data: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
+def _checked(recipe: Recipe) -> Recipe:
+    if sum(layer.macs for layer in recipe.layers) <= 0:
+        raise ValueError("layers without any work")
+    return recipe
+
+
+def _input_range(entry: Mapping[str, Any]) -> InputRange:
+    scales, means = _numbers(entry["scales"]), _numbers(entry["means"])
+    largest = _number(entry["largest"])
+    # They are divided by.
+    if largest <= 0 or min(scales or (1.0,)) <= 0:
+        raise ValueError("a range that is not above 0")
+    return InputRange(largest=largest, scales=scales, means=means)
+
+
+def _layer(entry: Mapping[str, Any]) -> Layer:
+    layer = Layer(**entry)
+    figures = [value for value in (layer.mad_alone, layer.dtssd_alone) if value is not None]
+    texts = isinstance(layer.name, str) and isinstance(layer.reason, str)
+    if not texts or type(layer.macs) is not int or layer.macs < 0 or type(layer.int8) is not bool:
+        raise ValueError(f"the layer {layer.name!r}")
+    for figure in figures:
+        _number(figure)
+    return layer
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} in place of an object")
+    return value
+
+
 def _numbers(values: list[float] | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(float(value) for value in values)
+    return None if values is None else tuple(map(_number, values))
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"{value!r} is no finite number")
+    return float(value)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import pickle
 import struct
@@ -17,10 +16,12 @@ import torch
 from torch import Tensor
 
 from rvm_trt.errors import CheckpointError
+from rvm_trt.export.checkpoint_archive import checked_archive
 from rvm_trt.export.model import MattingNetwork
 from rvm_trt.options import Refiner, Variant
+from rvm_trt.untrusted import read_bounded, shown
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 512 << 20
 _NAMED_AT_MOST = 4
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # What the unpickler, the zip reader and the tensor builder raise on bytes that are not a checkpoint.
@@ -81,7 +82,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     ``num_batches_tracked`` (unused at inference) may be missing and become zeros.
 
     Raises:
-        CheckpointError: the file is missing, damaged, larger than 1 GiB, needs code to load, or its keys,
+        CheckpointError: the file is missing, damaged, larger than 512 MiB, needs code to load, or its keys,
             shapes, types or values do not fit the network; the first few names and the total count are given.
     """
     file = Path(path)
@@ -118,8 +119,7 @@ def empty_value(key: str, *, shape: tuple[int, ...]) -> Tensor:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        return read_bounded(path, max_bytes=MAX_BYTES)
     except OSError as error:
         raise CheckpointError(
             str(path),
@@ -127,36 +127,28 @@ def _read(path: Path) -> bytes:
             expected="a readable checkpoint file",
             todo="Give the path of a .pth file.",
         ) from None
-    if len(content) > MAX_BYTES:
-        raise _unreadable(path, got="more than 1 GiB")
-    return content
+    except ValueError as error:
+        raise _unreadable(path, got=str(error)) from None
 
 
 def _unpickle(path: Path, content: bytes) -> object:
     try:
-        if zipfile.is_zipfile(io.BytesIO(content)):
-            _check_container(path, content)
-        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        archive = checked_archive(content, max_bytes=MAX_BYTES)
+        return torch.load(archive, weights_only=True, map_location="cpu")
     except _UNREADABLE as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:160].rstrip(" .")
+        first_line = shown((str(error).strip() or type(error).__name__).splitlines()[0]).rstrip(" .")
         raise _unreadable(path, got=f"a file that does not load as plain tensors ({first_line})") from None
 
 
-def _check_container(path: Path, content: bytes) -> None:
-    """Checks what torch does not: the CRC of every member, and that none is a compression bomb."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-            raise _unreadable(path, got="more than 1 GiB of content")
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise _unreadable(path, got=f"a damaged archive (CRC of {damaged!r} differs)")
-
-
 def _tensors(path: Path, loaded: object) -> dict[str, Tensor]:
-    if not isinstance(loaded, Mapping):
+    if not isinstance(loaded, dict):
         raise _misfit(path, got=f"a {type(loaded).__name__}", expected="a state dict of names and tensors")
+    # A pickle can give an OrderedDict an attribute named items.
+    entries = list(dict.items(loaded))
     wrong = [
-        str(key) for key, value in loaded.items() if not isinstance(key, str) or not isinstance(value, Tensor)
+        key if isinstance(key, str) else f"a key of type {type(key).__name__}"
+        for key, value in entries
+        if not isinstance(key, str) or not isinstance(value, Tensor)
     ]
     if wrong:
         raise _misfit(
@@ -164,7 +156,7 @@ def _tensors(path: Path, loaded: object) -> dict[str, Tensor]:
             got=f"entries that are not tensors: {_listed(wrong)}",
             expected="a state dict of names and tensors",
         )
-    return {key: value.detach() for key, value in loaded.items()}
+    return {key: value.detach() for key, value in entries}
 
 
 def _variant(path: Path, tensors: Mapping[str, Tensor]) -> Variant:
@@ -245,8 +237,8 @@ def _check_values(path: Path, state_dict: Mapping[str, Tensor]) -> None:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(name[:120] for name in names[:_NAMED_AT_MOST])
-    return shown if len(names) <= _NAMED_AT_MOST else f"{shown}, … ({len(names)} in all)"
+    first = ", ".join(shown(name, limit=120) for name in names[:_NAMED_AT_MOST])
+    return first if len(names) <= _NAMED_AT_MOST else f"{first}, … ({len(names)} in all)"
 
 
 def _unreadable(path: Path, *, got: str) -> CheckpointError:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
 
-from rvm_trt.errors import ExportError, OptionError
+from rvm_trt.errors import ExportError
 from rvm_trt.files import sha256_file
 from rvm_trt.options import Graph, Precision, Refiner, choice
 from rvm_trt.profile import Profile
+from rvm_trt.untrusted import parse_json, read_bounded, shown
+
+MAX_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +60,18 @@ def read_graph_info(path: str | os.PathLike[str]) -> GraphInfo:
     if not path.is_file():
         raise _foreign(path, "no file")
     try:
-        model = onnx.load_model(path, load_external_data=False)
-    except (DecodeError, OSError) as error:
+        model = onnx.load_model_from_string(read_bounded(path, max_bytes=MAX_BYTES))
+    except (DecodeError, OSError, ValueError) as error:
         raise _foreign(path, f"an unreadable file ({error})") from None
+    if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in _tensors(model)):
+        raise _foreign(path, "a graph with weights in other files")
     notes = {entry.key: entry.value for entry in model.metadata_props}
+    if not all(isinstance(text, str) for text in (*notes, *notes.values())):  # protobuf gives bytes then
+        raise _foreign(path, "an ONNX file with a description that is no text")
     try:
         return GraphInfo(
             path=path,
-            profile=Profile.from_json(json.loads(notes["rvm_trt.profile"])),
+            profile=Profile.from_json(parse_json(notes["rvm_trt.profile"].encode())),
             graph=choice(Graph, notes["rvm_trt.graph"], subject="graph"),
             precision=choice(Precision, notes["rvm_trt.precision"], subject="precision"),
             checkpoint_sha256=notes["rvm_trt.checkpoint_sha256"],
@@ -75,8 +83,25 @@ def read_graph_info(path: str | os.PathLike[str]) -> GraphInfo:
         )
     except KeyError as error:
         raise _foreign(path, f"an ONNX file without the entry {error}") from None
-    except (json.JSONDecodeError, OptionError) as error:
-        raise _foreign(path, f"an ONNX file with a damaged description ({error})") from None
+    except ValueError as error:  # OptionError is one
+        raise _foreign(
+            path, f"an ONNX file with a damaged description ({shown(str(error), limit=500)})"
+        ) from None
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yields every stored tensor of a model, wherever a graph can hold one."""
+    pending: list[Any] = [model.graph, *model.functions]
+    while pending:
+        holder = pending.pop()
+        yield from getattr(holder, "initializer", ())
+        for sparse in getattr(holder, "sparse_initializer", ()):
+            yield from (sparse.values, sparse.indices)
+        for attribute in (attribute for node in holder.node for attribute in node.attribute):
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            pending += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
 
 
 def _network_sha256(model: onnx.ModelProto) -> str:

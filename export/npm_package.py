@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import os
 import shutil
@@ -12,14 +13,31 @@ import tarfile
 import time
 import zlib
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rvm_trt.errors import WeightsError
 from rvm_trt.export.download import Progress, silent
+from rvm_trt.untrusted import shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _ARCHIVE_BYTES = 144_509_169
 _MAX_CONTENT_BYTES = 1 << 30
 _MAX_MEMBERS = 10_000
+# Headers that describe the next one: long names, times, owners.
+_DESCRIPTIONS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_MAX_DESCRIPTION_BYTES = 1024
+_MAX_DESCRIPTIONS = 1000
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, RecursionError)
 _TIMEOUT_S = 1800.0
 _STALL_S = 90.0
 _POLL_S = 0.1
@@ -156,21 +174,49 @@ def read_members(archive: Path, *, max_bytes: Mapping[str, int]) -> dict[str, by
     found: dict[str, bytes] = {}
     content_bytes = 0
     try:
-        with tarfile.open(archive, mode="r|gz") as members:
+        with (
+            gzip.open(archive) as content,
+            tarfile.open(fileobj=content, mode="r|", tarinfo=_header_type()) as members,
+        ):
             for number, member in enumerate(members):
                 content_bytes += member.size
+                if member.size < 0:
+                    raise _archive_error(f"a member of {member.size} bytes", expected="sizes")
                 if content_bytes > _MAX_CONTENT_BYTES or number >= _MAX_MEMBERS:
                     raise _archive_error("more content than this package holds", expected="at most 1 GiB")
                 _check_name(member.name)
                 if member.name in max_bytes:
                     _check_member(member, max_bytes[member.name], doubled=member.name in found)
                     found[member.name] = _content(members, member)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise _archive_error(f"a damaged archive ({error})", expected="a whole .tgz file") from None
+    except _DAMAGED as error:
+        words = shown(str(error) or type(error).__name__)
+        raise _archive_error(f"a damaged archive ({words})", expected="a whole .tgz file") from None
     missing = [name for name in max_bytes if name not in found]
     if missing:
         raise _archive_error(f"no member {missing[0]}", expected="the web model")
     return found
+
+
+def _header_type() -> type[tarfile.TarInfo]:
+    """Returns a type of header that refuses what tarfile would read into memory, or search in, without a bound."""
+    described = count(1)
+
+    class Header(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+            header = super().frombuf(buf, encoding, errors)
+            if header.type == tarfile.GNUTYPE_SPARSE:
+                raise _archive_error("a file with holes", expected="plain files")
+            if header.type in _DESCRIPTIONS and not (
+                0 <= header.size <= _MAX_DESCRIPTION_BYTES and next(described) <= _MAX_DESCRIPTIONS
+            ):
+                raise _archive_error(
+                    f"a description of {header.size} bytes, or more than {_MAX_DESCRIPTIONS} of them",
+                    expected=f"few, of at most {_MAX_DESCRIPTION_BYTES} bytes",
+                )
+            return header
+
+    return Header
 
 
 def _check_name(name: str) -> None:

@@ -8,7 +8,6 @@ alpha) are in the order of the state dict, so only the axes of the kernels move.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,9 +22,10 @@ from torch import Tensor
 from rvm_trt.errors import WeightsError
 from rvm_trt.export.checkpoint import empty_value, expected_shapes
 from rvm_trt.options import Refiner, Variant
+from rvm_trt.untrusted import parse_json, shown
 
 MAX_JSON_BYTES = 8 << 20
-MAX_BIN_BYTES = 32 << 20
+MAX_BIN_BYTES = 8 << 20
 _MAX_DIMENSION = 1 << 16
 _ROOT = "StatefulPartitionedCall/matting_network_wrapper/StatefulPartitionedCall"
 _ENCODER_EPS, _EPS = 1e-3, 1e-5
@@ -103,9 +103,11 @@ def read_arrays(model: bytes, *, weights: bytes) -> dict[str, Array]:
         name, shape, item_bytes = _described(entry)
         end = offset + math.prod(shape) * item_bytes
         if end > len(weights):
-            raise _malformed(f"{len(weights)} bytes of weights", expected=f"at least {end}, to hold {name}")
+            raise _malformed(
+                f"{len(weights)} bytes of weights", expected=f"at least {end}, to hold {shown(name)}"
+            )
         if name in names:
-            raise _malformed(f"two weights named {name}", expected="each name once")
+            raise _malformed(f"two weights named {shown(name)}", expected="each name once")
         names.add(name)
         if entry["dtype"] == "float32":
             arrays[name] = _dequantised(entry, name, weights[offset:end]).reshape(shape)
@@ -117,11 +119,11 @@ def read_arrays(model: bytes, *, weights: bytes) -> dict[str, Array]:
 
 def _entries(model: bytes) -> list[Any]:
     try:
-        manifest = json.loads(model)["weightsManifest"]
+        manifest = parse_json(model)["weightsManifest"]
         groups = [group["weights"] for group in manifest]
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError) as error:
         raise _malformed(
-            f"a description that does not parse ({type(error).__name__})",
+            f"a description that does not parse ({shown(str(error))})",
             expected="a TensorFlow.js graph model with a weightsManifest",
         ) from None
     if len(groups) != 1 or not isinstance(groups[0], list):
@@ -137,12 +139,12 @@ def _described(entry: Any) -> tuple[str, tuple[int, ...], int]:
         item_bytes = {"float32/uint8": 1, "int32/int32": 4, "bool/bool": 1}[f"{dtype}/{stored}"]
     except (TypeError, LookupError):
         raise _malformed(
-            f"the weight {str(entry)[:160]}", expected="a name, a shape, and float32 stored as uint8"
+            f"the weight {shown(str(entry))}", expected="a name, a shape, and float32 stored as uint8"
         ) from None
     sane = all(type(side) is int and 0 <= side <= _MAX_DIMENSION for side in shape) and len(shape) <= 4
     if not isinstance(name, str) or not sane:
         raise _malformed(
-            f"the weight {str(entry)[:160]}", expected=f"up to 4 dimensions of at most {_MAX_DIMENSION}"
+            f"the weight {shown(str(entry))}", expected=f"up to 4 dimensions of at most {_MAX_DIMENSION}"
         )
     return name, shape, item_bytes
 
@@ -151,7 +153,9 @@ def _dequantised(entry: Mapping[str, Any], name: str, content: bytes) -> Array:
     scale, minimum = entry["quantization"].get("scale"), entry["quantization"].get("min")
     sane = all(type(number) in (int, float) and abs(number) < 1e6 for number in (scale, minimum))
     if not sane:  # NaN compares false, and is refused as well
-        raise _malformed(f"scale {scale!r} and min {minimum!r} for {name}", expected="two finite numbers")
+        raise _malformed(
+            shown(f"scale {scale!r} and min {minimum!r} for {name}"), expected="two finite numbers"
+        )
     stored = np.frombuffer(content, dtype=np.uint8).astype(np.float64)
     return (stored * float(scale) + float(minimum)).astype(np.float32)
 
@@ -161,7 +165,9 @@ def _check_normalisation(arrays: Mapping[str, Array]) -> None:
     mean = _array(arrays, f"{_ROOT}/mobile_net_v3_encoder/Const")
     inverse = _array(arrays, f"ConstantFolding/{_ROOT}/mobile_net_v3_encoder/truediv_recip")
     expected = np.array([_MEAN, 1 / np.array(_STD)])
-    if mean.shape != (3,) or inverse.shape != (3,) or not np.allclose([mean, inverse], expected, atol=2e-3):
+    if mean.shape != (3,) or inverse.shape != (3,):
+        raise _malformed(f"input mean {mean.shape} and 1/std {inverse.shape}", expected="three values each")
+    if not np.allclose([mean, inverse], expected, atol=2e-3):
         raise _malformed(
             f"input mean {mean.tolist()} and 1/std {inverse.tolist()}",
             expected=f"{expected.round(3).tolist()}",

@@ -15,8 +15,10 @@ from rvm_trt.errors import WeightsError
 from rvm_trt.export.download import Progress, storing
 from rvm_trt.files import atomic_file, cache_dir, sha256_file
 from rvm_trt.options import Refiner, Variant
+from rvm_trt.untrusted import parse_json, read_bounded
 
 _TEMPORARY_PREFIXES = (".rvm_", ".npm-")
+_MAX_RECORD_BYTES = 1 << 16
 
 
 class Source(str, Enum):
@@ -153,9 +155,9 @@ def _record_path(path: Path) -> Path:
 
 def _read_record(path: Path) -> Record | None:
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(read_bounded(path, max_bytes=_MAX_RECORD_BYTES))
         record = Record(**{**data, "variant": Variant(data["variant"]), "refiner": Refiner(data["refiner"])})
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError):
         return None
     texts = (record.origin, record.licence, record.sha256, record.date)
     sane = all(isinstance(text, str) for text in texts) and isinstance(record.converted_from, dict)

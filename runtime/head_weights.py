@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rvm_trt.engines.artifact import Engine
+from rvm_trt.engines.head_file import HEAD, read_head_file
 from rvm_trt.errors import EngineError
 from rvm_trt.options import Refiner
 
@@ -36,17 +37,7 @@ def head_names(refiner: Refiner | None) -> tuple[str, ...]:
 
 def read_head(engine: Engine) -> Mapping[str, npt.NDArray[Any]]:
     """Returns the weights in a core engine's ``head.npz`` by name; raises `EngineError` where it does not read."""
-    path = engine.file("head.npz")
-    try:
-        with np.load(path, allow_pickle=False) as weights:
-            return dict(weights)
-    except (OSError, ValueError) as error:
-        raise EngineError(
-            str(path),
-            got=f"no weights ({error})",
-            expected="the weights of its head",
-            todo="Build the engine again.",
-        ) from None
+    return read_head_file(engine.file(HEAD))
 
 
 def pack_head(weights: Mapping[str, npt.NDArray[Any]], *, refiner: Refiner | None) -> npt.NDArray[np.float32]:

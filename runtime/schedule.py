@@ -1,7 +1,7 @@
 """The schedule: how frames pass through three streams of a device, the network serial, everything else beside it.
 
     in : upload → source[s] · wait ran[t] · sample → src[t] · record sampled
-    net: wait sampled, composed[t] · core (and head): state[t] → state[1−t], coefficients[t] · record ran[t]
+    net: wait sampled, composed[t] · core (and head, and fill): state[t] → state[1−t], coefficients[t] · record ran[t]
     out: wait ran[t] · compose → output · record composed[t] · download → slot s · record ready[s]
 
 Frame n takes turn t = n mod 2 of the network, frame h from the host takes slot s = h mod depth. The wait for ``ran[t]``
@@ -38,11 +38,14 @@ class Schedule:
         stages: the engine's operations; the caller closes them, after the schedule.
         depth: frames from the host that may be under way, at least 1. Two overlap the network with all else; three
             also hide what the host does between frames, for one frame more of latency.
+        spill_suppression: whether the foreground is the network's; else it is the frame itself, to the byte.
 
     A schedule belongs to one thread at a time.
     """
 
-    def __init__(self, device: Device, stages: Stages, *, depth: int = 2) -> None:
+    def __init__(
+        self, device: Device, stages: Stages, *, depth: int = 2, spill_suppression: bool = True
+    ) -> None:
         self.sizes: Sizes = stages.sizes
         self.depth = depth
         self.waiting = 0  # frames submitted and not collected
@@ -58,7 +61,7 @@ class Schedule:
             Background(self._images[lane].buffer.span() if behind else None) for lane in lanes
         )
         self._staging = make_staging(device, self.sizes)
-        self._turns = make_turns(device, stages, self._staging)
+        self._turns = make_turns(device, stages, self._staging, spill_suppression=spill_suppression)
         self._slots = make_slots(device, stages, self._turns, self._backgrounds, depth)
         self._loan = make_loan(device, stages, self._turns, self._backgrounds)
         self._networks: tuple[tuple[Operation, ...], ...] = tuple(turn.network for turn in self._turns)

@@ -34,9 +34,12 @@ class MattingSession:
         background: for ``composite``: (red, green, blue) in 0..255 or an (H, W, 3) uint8 image, which is copied.
         threads: CPU threads, for a CPU engine; None takes every CPU this process may use.
         gpu: which GPU, for a TensorRT engine, as ``CUDA_VISIBLE_DEVICES`` numbers them.
+        spill_suppression: whether ``composite``, ``fgr`` and ``rgba`` show the foreground that the network predicts,
+            free of the old background's light; else they show the frame's own colours, unchanged. ``pha`` is the same.
 
     Frames are (H, W, 3) uint8 RGB arrays of the profile's size, contiguous. They are read during the call only.
-    A session belongs to one thread at a time, and is a context manager.
+    A session belongs to one thread at a time, and is a context manager. Close it on the thread that made it: OpenVINO
+    leaves a signal stack there, and a signal that comes after it was taken away from another thread ends the process.
 
     Raises:
         EngineError: the engine is damaged, foreign, or not one that this session runs.
@@ -53,6 +56,7 @@ class MattingSession:
         background: tuple[int, int, int] | Image = (120, 255, 155),
         threads: int | None = None,
         gpu: int = 0,
+        spill_suppression: bool = True,
     ) -> None:
         self._schedule: Schedule | None = None
         # Verified here even when it was loaded before: its files may have changed since.
@@ -68,7 +72,9 @@ class MattingSession:
         with self._owned as owned:
             opened = open_engine(loaded, self.outputs, threads=threads, gpu=gpu, owned=owned)
             self._lending = opened.lending
-            self._schedule = Schedule(opened.device, opened.stages, depth=SLOTS)
+            self._schedule = Schedule(
+                opened.device, opened.stages, depth=SLOTS, spill_suppression=spill_suppression
+            )
             self._images = [self._divide(self._schedule.output(slot)) for slot in range(SLOTS)]
             self._set_background(*behind)
             self._owned = owned.pop_all()

@@ -22,7 +22,7 @@ class Turn:
     Attributes:
         src: the network's input.
         coefficients: what ``compose`` reads.
-        network: the core, and the head where there is one.
+        network: the core, the head where there is one, and what clears coefficients that are not wanted.
         ran: recorded when the network has run: ``src`` is free and the coefficients are there.
         composed: recorded when the coefficients are free again.
         zero, keep, put: operations on the state that this turn reads: set to zero, copy out, copy in.
@@ -91,13 +91,18 @@ def make_staging(device: Device, sizes: Sizes) -> Staging:
     return Staging(outlet=device.outlets("kept", size, 1)[0], inlet=device.inlet("restored", size))
 
 
-def make_turns(device: Device, stages: Stages, staging: Staging) -> tuple[Turn, Turn]:
+def make_turns(
+    device: Device, stages: Stages, staging: Staging, *, spill_suppression: bool
+) -> tuple[Turn, Turn]:
     """Returns the two turns: each reads the states that the other writes."""
     sizes = stages.sizes
     states = [_tensors(device, f"state.{turn}", sizes.state, sizes.lanes) for turn in range(2)]
     # One is enough: the network runs in one stream, and nothing else touches it.
     hidden = _tensors(device, "hidden", (sizes.hidden,), sizes.lanes) if sizes.hidden else ()
-    first, second = (_turn(device, stages, staging, turn, states, hidden) for turn in range(2))
+    first, second = (
+        _turn(device, stages, staging, turn, states, hidden, spill_suppression=spill_suppression)
+        for turn in range(2)
+    )
     return first, second
 
 
@@ -144,7 +149,14 @@ def make_loan(
 
 
 def _turn(
-    device: Device, stages: Stages, staging: Staging, index: int, states: Sequence[Tensors], hidden: Tensors
+    device: Device,
+    stages: Stages,
+    staging: Staging,
+    index: int,
+    states: Sequence[Tensors],
+    hidden: Tensors,
+    *,
+    spill_suppression: bool,
 ) -> Turn:
     sizes = stages.sizes
     state, next_state = states[index], states[1 - index]
@@ -157,6 +169,8 @@ def _turn(
     ]
     if hidden:
         network.append(stages.head(src=src[0], hidden=hidden[0], coefficients=coefficients))
+    if not spill_suppression:
+        network += [device.fill(span) for span in _of_colours(coefficients, sizes.lanes)]
     kept = _divide(staging.outlet.buffer.span(), sizes.state)
     restored = _divide(staging.inlet.buffer.span(), sizes.state)
     lanes = [tuple(tensor.part(lane, sizes.lanes) for tensor in state) for lane in range(sizes.lanes)]
@@ -199,6 +213,12 @@ def _work(
             for turn in turns
         ),
     )
+
+
+def _of_colours(coefficients: Tensors, lanes: int) -> list[Span]:
+    """Returns the coefficients of red, green and blue; where they are 0, the foreground is the frame itself."""
+    parts = [tensor.part(lane, lanes) for tensor in coefficients for lane in range(lanes)]
+    return [Span(part.buffer, part.start, part.start + part.size_bytes * 3 // 4) for part in parts]
 
 
 def _tensors(device: Device, name: str, sizes: Sequence[int], lanes: int) -> Tensors:

@@ -1,43 +1,75 @@
-"""The ``rvm-trt`` command: finds the subcommand, runs it, and turns user errors into one message and exit code 1."""
+"""The ``rvm-trt`` command: finds the subcommand, runs it, and turns every failure into one line and an exit code."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
+from io import TextIOBase
+from typing import TextIO
 
 import rvm_trt
 from rvm_trt.errors import RvmTrtError
 
 # Each is a module of rvm_trt.commands with HELP, add_arguments(parser) and run(args) -> int.
-COMMANDS = ("matte", "weights", "export", "build", "bench", "profiles", "inspect", "doctor")
+COMMANDS = (
+    "matte",
+    "preview",
+    "live",
+    "weights",
+    "export",
+    "build",
+    "bench",
+    "profiles",
+    "inspect",
+    "doctor",
+    "completion",
+)
+INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130
+_MESSAGE_CHARACTERS = 300
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code: 0 done, 1 a user error, 2 wrong usage, 130 interrupted."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    """Runs the command line and returns its exit code.
+
+    0 done, 1 a user error, 2 wrong usage, 70 an error of rvm-trt itself, 130 interrupted; a command may add its own.
+    """
+    args = make_parser().parse_args(argv)
     try:
-        return int(args.run(args))
-    except RvmTrtError as error:
-        print(f"rvm-trt {args.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"rvm-trt {args.command}: interrupted", file=sys.stderr)
-        return 130
+        with _fewer_messages(args.quiet):
+            code = int(args.run(args))
+            sys.stdout.flush()
+        return code
     except BrokenPipeError:
-        sys.stderr.close()
+        _abandon_stdout()
         return 1
+    except RvmTrtError as error:
+        return _failed(args, error, str(error), code=1)
+    except MemoryError as error:
+        text = "memory: got none left, expected room for the network and the frames in flight. "
+        return _failed(args, error, text + "End other programs, or take a smaller --ratio or --size.", code=1)
+    except KeyboardInterrupt as error:
+        return _failed(
+            args, error, f"interrupted. {error}" if str(error) else "interrupted", code=INTERRUPTED
+        )
+    except Exception as error:  # noqa: BLE001, the last resort: a user never meets a bare traceback
+        return _failed(args, error, _bug(error), code=INTERNAL)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line; ``run`` of what it parses is the command's function."""
     parser = argparse.ArgumentParser(
         prog="rvm-trt",
         description="Robust Video Matting, from a checkpoint to matted video.",
         epilog="Start with: rvm-trt matte in.mp4 -o out.mp4",
     )
     parser.add_argument("--version", action="version", version=f"rvm-trt {rvm_trt.__version__}")
+    _add_message_arguments(parser, default=False)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = import_module(f"rvm_trt.commands.{name}")
@@ -48,8 +80,80 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(subparser)
+        # Before the command and after it: the value given is never overwritten by a default of the other place.
+        _add_message_arguments(subparser, default=argparse.SUPPRESS)
         subparser.set_defaults(run=module.run)
     return parser
+
+
+def _add_message_arguments(parser: argparse.ArgumentParser, *, default: bool | str) -> None:
+    group = parser.add_argument_group("messages")
+    group.add_argument(
+        "-q", "--quiet", action="store_true", default=default, help="only results, warnings and errors"
+    )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=default,
+        help="with an error, show where in the program it arose",
+    )
+
+
+def _failed(args: argparse.Namespace, error: BaseException, text: str, *, code: int) -> int:
+    if args.verbose:
+        traceback.print_exception(error)
+    print(f"rvm-trt {args.command}: {text}", file=sys.stderr)
+    return code
+
+
+def _bug(error: Exception) -> str:
+    message = " ".join(str(error).split())[:_MESSAGE_CHARACTERS]
+    said = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return (
+        f"internal error: {said}. This is a fault of rvm-trt, not yours: please report it where you have rvm-trt "
+        "from, with what the same command prints with --verbose and what 'rvm-trt doctor' prints."
+    )
+
+
+def _abandon_stdout() -> None:
+    """Lets the interpreter end in peace though nobody reads standard output: it writes what is left there."""
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123, a device
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+@contextmanager
+def _fewer_messages(quiet: bool) -> Iterator[None]:
+    if not quiet:
+        yield
+        return
+    with redirect_stderr(_Warnings(sys.stderr)):
+        yield
+
+
+class _Warnings(TextIOBase):
+    """Standard error for ``--quiet``: warnings and errors pass, progress and notes do not.
+
+    Args:
+        target: where they go.
+    """
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+        self._line = ""
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Passes the whole lines that begin with ``warning:`` or ``rvm-trt``."""
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            if line.startswith(("warning: ", "rvm-trt ")):
+                print(line, file=self._target, flush=True)
+        return len(text)
 
 
 if __name__ == "__main__":

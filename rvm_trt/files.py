@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+# Ends the name of what an interrupted job left to be gone on with; it is never swept.
+PARTIAL = ".rvm-trt-partial"
+
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of a file as 64 hexadecimal digits."""
@@ -64,15 +67,11 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _temporary_dir(target) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        _replace_dir(temporary, target)
+        replace_dir(temporary, target)
 
 
-def _prefix(name: str) -> str:
-    # Nobody else's: what starts with it may be swept.
-    return f".{name[:80]}.rvm-trt-"
-
-
-def _replace_dir(temporary: Path, target: Path) -> None:
+def replace_dir(temporary: Path, target: Path) -> None:
+    """Renames a folder to ``target`` on the same file system; what stands there is moved aside and removed after."""
     while not _moved(temporary, target):
         with _temporary_dir(target) as aside:
             try:
@@ -85,6 +84,55 @@ def _replace_dir(temporary: Path, target: Path) -> None:
             except OSError:
                 (aside / "old").replace(target)
                 raise
+
+
+def shortened(name: str, size: int) -> str:
+    """Returns the beginning of a file name, cut between two characters to at most ``size`` bytes."""
+    return os.fsencode(name)[:size].decode(errors="ignore")
+
+
+@contextmanager
+def locked_dir(path: Path) -> Iterator[bool]:
+    """Makes a folder where there is none, and locks it as long as this process lives; yields whether nobody else has.
+
+    The lock goes with the folder: whoever removes it does so inside the block.
+    """
+    while True:
+        path.mkdir(exist_ok=True)
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # its last owner has just removed it
+        try:
+            mine = _lock(handle)
+            if not mine or _stands(path, handle):
+                yield mine
+                return
+        finally:
+            os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True
+
+
+def _stands(path: Path, handle: int) -> bool:
+    """Whether a path still is what was opened: its last owner may have removed it before the lock was had."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _prefix(name: str) -> str:
+    # Nobody else's: what starts with it may be swept.
+    return f".{shortened(name, 80)}.rvm-trt-"
 
 
 def _moved(temporary: Path, target: Path) -> bool:
@@ -129,7 +177,7 @@ def _claim(make: Callable[[], Path]) -> tuple[Path, int]:
 def _sweep(folder: Path, prefix: str, ending: str = "") -> None:
     """Removes temporary paths whose process is gone."""
     for path in folder.iterdir():
-        if not (path.name.startswith(prefix) and path.name.endswith(ending)):
+        if not (path.name.startswith(prefix) and path.name.endswith(ending)) or path.name.endswith(PARTIAL):
             continue
         with suppress(OSError):  # in use, or gone already
             lock = os.open(path, os.O_RDONLY)

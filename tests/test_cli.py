@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +15,23 @@ import pytest
 import rvm_trt
 from rvm_trt import Engine, Profile
 from rvm_trt.cli import COMMANDS, main
+from rvm_trt.errors import OptionError
 from rvm_trt.export.graph_info import read_graph_info
 from rvm_trt.options import Graph
 
-EXPECTED = {"weights", "export", "build", "matte", "bench", "profiles", "inspect", "doctor"}
+EXPECTED = {
+    "weights",
+    "export",
+    "build",
+    "matte",
+    "preview",
+    "live",
+    "bench",
+    "profiles",
+    "inspect",
+    "doctor",
+    "completion",
+}
 
 
 def stopped(*argv: str) -> int:
@@ -150,13 +164,6 @@ def test_export_writes_the_graph_that_was_asked_for(
     assert (info.graph, info.profile) == (Graph.FULL, Profile(width=160, height=96, ratio=0.5))
 
 
-def test_doctor_reports_on_any_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor"]) == 0
-    assert "openvino" in capsys.readouterr().out.lower()
-    assert main(["doctor", "--json"]) == 0
-    assert isinstance(json.loads(capsys.readouterr().out), dict)
-
-
 @pytest.mark.parametrize("ending", [KeyboardInterrupt(), BrokenPipeError()])
 def test_endings_from_outside_give_no_traceback(
     ending: BaseException, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -170,13 +177,101 @@ def test_endings_from_outside_give_no_traceback(
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
-def test_a_bug_is_not_hidden_behind_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_args: Any) -> int:
-        raise ZeroDivisionError
+def failing(error: BaseException) -> Callable[[Any], int]:
+    """A command's ``run`` that raises."""
 
-    monkeypatch.setattr("rvm_trt.commands.weights.run", fail)
-    with pytest.raises(ZeroDivisionError):
-        main(["weights"])
+    def fail(_args: Any) -> int:
+        print("note: half of it is done", file=sys.stderr)
+        print("warning: the other half is not", file=sys.stderr)
+        raise error
+
+    return fail
+
+
+def test_a_bug_is_one_line_that_asks_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rvm_trt.commands.weights.run", failing(ZeroDivisionError("division\nby zero")))
+    assert main(["weights"]) == 70
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("rvm-trt weights: internal error: ZeroDivisionError: division by zero.")
+    assert "report" in line
+    assert "--verbose" in line
+
+
+@pytest.mark.parametrize("argv", [("--verbose", "weights"), ("weights", "-v")])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ZeroDivisionError("nothing"), 70),
+        (OptionError("--rate", got="x", expected="y", todo="Z."), 1),
+    ],
+)
+def test_verbose_shows_where_an_error_arose(
+    argv: tuple[str, ...],
+    error: Exception,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("rvm_trt.commands.weights.run", failing(error))
+    assert main(argv) == code
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "in fail" in told
+    assert told.splitlines()[-1].startswith("rvm-trt weights: ")
+
+
+@pytest.mark.parametrize("argv", [("--quiet", "weights"), ("weights", "-q")])
+def test_quiet_leaves_warnings_and_the_error(
+    argv: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = OptionError("--rate", got="x", expected="y", todo="Z.")
+    monkeypatch.setattr("rvm_trt.commands.weights.run", failing(error))
+    assert main(argv) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: the other half is not",
+        "rvm-trt weights: --rate: got x, expected y. Z.",
+    ]
+
+
+def test_too_little_memory_is_a_user_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rvm_trt.commands.weights.run", failing(MemoryError()))
+    assert main(["weights"]) == 1
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("rvm-trt weights: memory: got none left, expected")
+    )
+
+
+def test_ctrl_c_says_what_the_command_adds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rvm_trt.commands.weights.run", failing(KeyboardInterrupt("Stopped after 3 frames.")))
+    assert main(["weights", "--quiet"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "rvm-trt weights: interrupted. Stopped after 3 frames."
+
+
+@pytest.mark.parametrize("command", sorted(EXPECTED))
+def test_every_command_takes_quiet_and_verbose(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stopped(command, "--help") == 0
+    told = capsys.readouterr().out
+    assert told.count("-q, --quiet") == told.count("-v, --verbose") == 1
+
+
+def test_a_reader_that_goes_away_ends_the_program_with_1() -> None:
+    program = Path(sys.executable).with_name("rvm-trt")
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [program, "doctor", "--only", "disk"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+    assert (process.returncode, told) == (1, b"")
 
 
 def test_the_installed_program_ends_with_the_exit_code(tmp_path: Path) -> None:

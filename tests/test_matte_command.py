@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,10 +41,12 @@ class FakeSession:
     """Takes the place of the network: composites the frame itself."""
 
     made: Any = None
+    backgrounds: list[Any]
 
     def __init__(self, engine: Any, **options: Any) -> None:
-        self.profile = engine
+        self.profile = engine.profile
         FakeSession.made = options
+        FakeSession.backgrounds = []
 
     def __enter__(self) -> FakeSession:
         return self
@@ -53,7 +56,21 @@ class FakeSession:
 
     def run(self, frames: Any) -> Iterator[Any]:
         for frame in frames:
-            yield SimpleNamespace(composite=frame, fgr=frame, pha=frame[..., 0])
+            alpha = np.full((*frame.shape[:2], 1), 200, np.uint8)
+            rgba = np.concatenate([frame, alpha], axis=2)
+            yield SimpleNamespace(composite=frame, fgr=frame, pha=frame[..., 0].copy(), rgba=rgba)
+
+    def reset(self) -> None:
+        pass
+
+    def state(self) -> tuple[Any, ...]:
+        return ()
+
+    def restore(self, state: Any) -> None:
+        pass
+
+    def set_background(self, background: Any) -> None:
+        FakeSession.backgrounds.append(background)
 
 
 @pytest.fixture
@@ -66,7 +83,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def provide_engine(profile: Any, **options: Any) -> Any:
         asked.append((profile, options))
-        return profile
+        return SimpleNamespace(profile=profile, manifest=SimpleNamespace(seal=lambda: "0" * 64))
 
     provision, openvino, session = ModuleType("provision"), ModuleType("openvino"), ModuleType("session")
     vars(provision).update(provide_engine=provide_engine)
@@ -227,3 +244,93 @@ def test_help_has_examples_and_every_suffix(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert "examples:" in text
     assert all(suffix in text for suffix in (".mp4", ".mkv", ".mov", ".webm", "PNG"))
+
+
+def matted(*arguments: str) -> int:
+    return main(["matte", *arguments])
+
+
+@pytest.mark.usefixtures("no_network")
+def test_alpha_and_foreground_are_written_in_the_same_pass(shots: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("all.mkv", "alpha.mkv", "colours.mkv")]
+    assert matted(str(shots), "-o", str(paths[0]), "--pha", str(paths[1]), "--fgr", str(paths[2])) == 0
+    assert FakeSession.made["outputs"] == ("composite", "pha", "fgr")
+    for path in paths:
+        with av.open(str(path)) as container:
+            assert sum(1 for _ in container.decode(video=0)) == 4
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_transparent_background_is_written_with_alpha(shots: Path, tmp_path: Path) -> None:
+    assert matted(str(shots), "-o", str(tmp_path / "out.mov"), "--background", "transparent") == 0
+    assert FakeSession.made["outputs"] == ("rgba",)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_background_that_changes_is_set_for_each_frame(shots: Path, tmp_path: Path) -> None:
+    assert matted(str(shots), "-o", str(tmp_path / "out.mp4"), "--background", "blur") == 0
+    assert len(FakeSession.backgrounds) == 4
+    assert all(picture.shape == (64, 96, 3) for picture in FakeSession.backgrounds)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_spill_suppression_has_a_switch(shots: Path, tmp_path: Path) -> None:
+    assert matted(str(shots), "-o", str(tmp_path / "a.mp4")) == 0
+    assert FakeSession.made["spill_suppression"] is True
+    assert matted(str(shots), "-o", str(tmp_path / "b.mp4"), "--no-spill-suppression") == 0
+    assert FakeSession.made["spill_suppression"] is False
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_piece_is_written(shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    piece = ("--rate", "1", "--from", "0:01", "--to", "3", "--json")
+    assert matted(str(shots), "-o", str(tmp_path / "out.mp4"), *piece) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 2
+
+
+@pytest.mark.usefixtures("no_network")
+def test_several_inputs_get_an_output_each_and_one_that_fails_spares_the_others(
+    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "0.png").write_bytes(b"no image")
+    third = tmp_path / "third"
+    third.mkdir()
+    Image.new("RGB", (96, 64)).save(third / "0.png")
+    code = matted(str(shots), str(other), str(third), "-o", str(tmp_path / "{name}.mp4"), "--json")
+    assert code == 1
+    out, err = capsys.readouterr()
+    assert [Path(report["output"]).name for report in json.loads(out)] == ["shots.mp4", "third.mp4"]
+    assert err.count("rvm-trt matte: ") == 1
+    assert not (tmp_path / "other.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shots", "shots", "-o", "out.mp4"], "a name with {name} in it"),
+        (["shots", "shots", "-o", "{name}.mp4"], "for more than one input"),
+        (["shots", "-o", "out.mov", "--background", "transparent", "--output-kind", "pha"], "kind 'pha'"),
+        (["shots", "-o", "-", "--json"], "frames on standard output"),
+        (["shots", "-o", "out.mp4", "--from", "soon"], "--from: got 'soon'"),
+        (["shots", "-o", "out.webm", "--codec", "ffv1"], "ffv1"),
+        (["shots", "-o", "out.mp4", "--pha", "out.mp4"], "out.mp4"),
+        (["shots", "-o", "out.mp4", "--reset-every", "0"], "reset_every: got 0"),
+    ],
+)
+@pytest.mark.usefixtures("no_network")
+def test_mistakes_in_the_newer_options_are_one_message(
+    shots: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(shots.parent)
+    assert matted(*arguments) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("rvm-trt matte: ")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert sorted(path.name for path in shots.parent.iterdir()) == ["shots"]

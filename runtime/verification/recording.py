@@ -124,8 +124,13 @@ class _Video:
         self._log, self._name, self._expected, self._depth = log, name, expected, scenario.depth
         self._device = VirtualDevice(log, video=name, aliases=faults.aliases)
         with log.calling("start", self._label("start")):
-            self._schedule = faults.schedule(self._device, driven, depth=scenario.depth)
-        self._serial = SerialRun(stages)
+            self._schedule = faults.schedule(
+                self._device,
+                driven,
+                depth=scenario.depth,
+                spill_suppression=scenario.spill_suppression,
+            )
+        self._serial = SerialRun(stages, spill_suppression=scenario.spill_suppression)
         self._lanes = range(stages.sizes.lanes)
         sizes = stages.sizes
         self._callers = [Caller(log, f"{name or 'video'} caller {index}", sizes) for index in range(2)]

@@ -37,6 +37,7 @@ class Scenario:
         depth: of the schedules.
         lanes: of the stages, where they can be chosen.
         head: whether the stages have a head, where that can be chosen.
+        spill_suppression: of the schedules.
         collects: whether the application collects what waits before it closes.
         seed: of the frames' content, and of where frames fail.
     """
@@ -47,6 +48,7 @@ class Scenario:
     depth: int = 2
     lanes: int = 1
     head: bool = False
+    spill_suppression: bool = True
     collects: bool = True
     seed: int = 0
 
@@ -89,6 +91,7 @@ def scenarios() -> tuple[Scenario, ...]:
             [a.FAIL, *run[:2], a.COLLECT, a.FAIL, a.FAIL, a.RESET, *[a.FAIL, a.SUBMIT, a.COLLECT] * 4],
         ),
         _one("failures in device memory", [a.ENQUEUE, *[a.FAIL_ENQUEUE, a.ENQUEUE] * 4]),
+        _one("the frame's own colours", run, lanes=2, head=True, spill_suppression=False),
         _one("batch", [a.SUBMIT, a.RESET_LANE, *run[:7], a.RESET_LANE, *run[:6]], lanes=3, head=True),
         Scenario(
             name="two videos",
@@ -112,6 +115,7 @@ def random_scenario(choose: Callable[[int, int], int]) -> Scenario:
         depth=choose(1, 3),
         lanes=choose(1, 2),
         head=bool(choose(0, 1)),
+        spill_suppression=bool(choose(0, 1)),
         collects=bool(choose(0, 1)),
         seed=choose(0, 1 << 30),
     )
@@ -124,6 +128,7 @@ def _one(
     depth: int = 2,
     lanes: int = 1,
     head: bool = False,
+    spill_suppression: bool = True,
     collects: bool = True,
     seed: int = 0,
 ) -> Scenario:
@@ -133,6 +138,7 @@ def _one(
         depth=depth,
         lanes=lanes,
         head=head,
+        spill_suppression=spill_suppression,
         collects=collects,
         seed=seed,
     )

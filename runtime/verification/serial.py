@@ -14,7 +14,7 @@ from rvm_trt.runtime.stages import Background, Stages, Tensors
 class SerialRun:
     """The videos of one engine's lanes, frame by frame. It shares nothing with the schedule but the stages."""
 
-    def __init__(self, stages: Stages) -> None:
+    def __init__(self, stages: Stages, *, spill_suppression: bool = True) -> None:
         sizes = self.sizes = stages.sizes
         lanes = range(sizes.lanes)
         self._device, self._stream = CpuDevice(), Stream("serial")
@@ -46,6 +46,12 @@ class SerialRun:
         )
         if hidden:
             self._operations.append(stages.head(src=src, hidden=hidden[0], coefficients=coefficients))
+        if not spill_suppression:
+            shares = [tensor.part(lane, sizes.lanes) for tensor in coefficients for lane in lanes]
+            self._operations += [
+                self._device.fill(Span(share.buffer, share.start, share.start + share.size_bytes * 3 // 4))
+                for share in shares
+            ]
         self._operations += [
             stages.compose(
                 source=self._sources[lane].buffer.span(),

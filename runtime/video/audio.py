@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from av.packet import Packet
 
 from rvm_trt.runtime.video.container import open_input
 
+_LEAD_S = 2
 _LAYOUTS: Mapping[int, str] = {1: "mono", 2: "stereo"}
 
 
@@ -23,9 +25,11 @@ class AudioCopy:
     Streams that the container cannot hold are left out with a notice.
 
     Args:
-        path: the file with the sound.
+        path: the file with the sound, or a URL as text.
         output: the container; its header is not yet written.
-        start: source time in seconds that becomes zero.
+        start: source time in seconds that becomes zero. What begins before it is left out, but for what a decoder
+            needs at the very beginning.
+        stop: source time in seconds at which the sound ends; None for its own end.
         notice: called with each remark for the user.
 
     Raises:
@@ -33,13 +37,21 @@ class AudioCopy:
     """
 
     def __init__(
-        self, path: Path, output: OutputContainer, *, start: Fraction, notice: Callable[[str], None]
+        self,
+        path: Path | str,
+        output: OutputContainer,
+        *,
+        start: Fraction,
+        stop: Fraction | None = None,
+        notice: Callable[[str], None],
     ) -> None:
         self._output = output
         self._start = start
+        self._stop = stop
         self._notice = notice
         self._input = open_input(path)
         self._streams: dict[int, AudioStream] = {}
+        self._placed: dict[int, tuple[int, int]] = {}
         for stream in self._input.streams.audio:
             self._add(stream)
         self._packets = self._read()
@@ -97,8 +109,10 @@ class AudioCopy:
     def _read(self) -> Generator[Packet[AudioStream], None, None]:
         if not self._streams:
             return
-        packets = self._input.demux(tuple(s for s in self._input.streams.audio if s.index in self._streams))
-        while True:
+        self._seek()
+        open_streams = set(self._streams)
+        packets = self._input.demux(tuple(s for s in self._input.streams.audio if s.index in open_streams))
+        while open_streams:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
@@ -106,12 +120,35 @@ class AudioCopy:
                 return
             if packet is None:
                 return
-            if packet.size:  # Empty packets only flush decoders.
-                yield self._moved(packet)
+            time = None if packet.pts is None else packet.pts * packet.time_base
+            if self._stop is not None and time is not None and time >= self._stop:
+                open_streams.discard(packet.stream_index)
+            elif packet.size and packet.stream_index in open_streams and not self._is_before(time):
+                yield self._moved(packet)  # Empty packets only flush decoders.
+
+    def _is_before(self, time: Fraction | None) -> bool:
+        return self._start > 0 and time is not None and time < self._start
+
+    def _seek(self) -> None:
+        if self._start - Fraction(self._input.start_time or 0, av.time_base) > _LEAD_S:
+            with suppress(av.FFmpegError):  # Then all is read from the beginning.
+                self._input.seek(int((self._start - _LEAD_S) * av.time_base))
 
     def _moved(self, packet: Packet[AudioStream]) -> Packet[AudioStream]:
+        index = packet.stream_index
         shift = round(self._start / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = None if packet.dts is None else packet.dts - shift
-        packet.stream = self._streams[packet.stream_index]
+        if packet.dts is not None:
+            self._join(packet, packet.dts)
+        packet.stream = self._streams[index]
         return packet
+
+    def _join(self, packet: Packet[AudioStream], dts: int) -> None:
+        # Joined files begin again at their own zero; what comes then follows what was.
+        last, end = self._placed.get(packet.stream_index, (dts - 1, dts))
+        if dts <= last:
+            packet.dts = end
+            packet.pts = None if packet.pts is None else packet.pts + end - dts
+            dts = end
+        self._placed[packet.stream_index] = (dts, dts + max(1, packet.duration or 0))

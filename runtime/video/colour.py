@@ -1,4 +1,4 @@
-"""Colour conversion between decoded video and RGB: 8-bit 4:2:0 by kernels of our own, the rest through swscale.
+"""Colour conversion from decoded video to RGB: 8-bit 4:2:0 by kernels of our own, the rest through swscale.
 
 Both round to the nearest level and agree within one. swscale's default path for 4:2:0 is faster than either but
 truncates: up to 3 levels of 255 off and 1.1 darker on average, at each read.
@@ -13,24 +13,17 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.filter import Graph
-from av.video.reformatter import (
-    ColorPrimaries,
-    ColorRange,
-    Colorspace,
-    ColorTrc,
-    VideoReformatter,
-)
+from av.video.reformatter import VideoReformatter
 
 from rvm_trt.runtime.pixels import Colour
 from rvm_trt.runtime.video.orientation import Orientation
-from rvm_trt.runtime.video.planar import PLANAR, PlanarReader, PlanarWriter, colour_of
+from rvm_trt.runtime.video.planar import PlanarReader, colour_of
 
 # swscale's flags by number, since PyAV names them only from version 18: bilinear with accurate rounding, and chroma
 # interpolated at every pixel.
-_ACCURATE, _FULL_CHROMA = 0x2 | 0x40000, 0x2000
+ACCURATE, _FULL_CHROMA = 0x2 | 0x40000, 0x2000
 # AVColorSpace numbers, which are not swscale's.
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
-_PQ, _HLG = 16, 18
 
 
 class ToRgb:
@@ -51,7 +44,7 @@ class ToRgb:
         self._reformatter = VideoReformatter()
         self._orientation = orientation
         self._threads = threads
-        self._graph: Graph | None = None
+        self._graphs: dict[str, Graph] = {}
 
     def convert(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
         """Returns the frame as a C-contiguous ``(H, W, 3)`` uint8 array that owns its memory.
@@ -68,7 +61,7 @@ class ToRgb:
         rgb = self._reformatter.reformat(
             upright,
             format="rgb24",
-            interpolation=_ACCURATE | _FULL_CHROMA,
+            interpolation=ACCURATE | _FULL_CHROMA,
             threads=self._threads,
         )
         # No copy unless rows are padded: the array keeps the frame alive, and nobody else writes to it.
@@ -82,47 +75,13 @@ class ToRgb:
 
     def _turned(self, frame: av.VideoFrame) -> av.VideoFrame:
         # Turning planes before the conversion moves half the bytes, and libavfilter does it with SIMD.
-        if self._graph is None:
-            self._graph = _turning_graph(frame, self._orientation.filters())
-        self._graph.vpush(frame)
-        turned = self._graph.vpull()
+        layout = f"{frame.width}x{frame.height} {frame.format.name}"
+        if layout not in self._graphs:
+            self._graphs[layout] = _turning_graph(frame, self._orientation.filters())
+        self._graphs[layout].vpush(frame)
+        turned = self._graphs[layout].vpull()
         turned.colorspace, turned.color_range = frame.colorspace, frame.color_range
         return turned
-
-
-class FromRgb:
-    """Turns RGB, RGBA or grey frames into BT.709 limited-range frames of an encoder's pixel format.
-
-    Args:
-        pixel_format: FFmpeg's name, such as ``yuv420p``.
-        threads: threads for one conversion in swscale; 0 for one per core. The kernels take the caller's thread.
-    """
-
-    def __init__(self, pixel_format: str, *, threads: int = 0) -> None:
-        self._writer: PlanarWriter | None = None
-        self._reformatter = VideoReformatter()
-        self._format = pixel_format
-        self._threads = threads
-
-    def convert(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """Returns a tagged frame, which stands until the next call; raises `av.FFmpegError` where swscale cannot.
-
-        All frames have one size and one pixel format.
-        """
-        if self._format == PLANAR and frame.format.name == "rgb24" and not (frame.width | frame.height) & 1:
-            if self._writer is None:
-                self._writer = PlanarWriter(width=frame.width, height=frame.height)
-            return self._writer.write(frame)
-        converted = self._reformatter.reformat(
-            frame,
-            format=self._format,
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=_ACCURATE,
-            threads=self._threads,
-        )
-        converted.color_trc, converted.color_primaries = ColorTrc.BT709, ColorPrimaries.BT709
-        return converted
 
 
 def pixels(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
@@ -137,11 +96,6 @@ def pixels(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
         strides=(plane.line_size, channels, 1),
     )
     return view[..., 0] if channels == 1 else view
-
-
-def is_hdr(frame: av.VideoFrame) -> bool:
-    """Whether the frame has an HDR transfer curve (PQ or HLG)."""
-    return frame.color_trc in (_PQ, _HLG)
 
 
 def _turning_graph(frame: av.VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:

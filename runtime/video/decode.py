@@ -2,122 +2,148 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import av
-from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Disposition, Stream
-from av.video.stream import VideoStream
 
 from rvm_trt.errors import VideoError
-from rvm_trt.runtime.video.colour import ToRgb, is_hdr
+from rvm_trt.runtime.video import describe
+from rvm_trt.runtime.video.colour import ToRgb
 from rvm_trt.runtime.video.container import open_input
+from rvm_trt.runtime.video.input_options import InputOptions
 from rvm_trt.runtime.video.orientation import Orientation
+from rvm_trt.runtime.video.picture import Picture
+from rvm_trt.runtime.video.reader import Reader
 from rvm_trt.runtime.video.source import Clip, Frame, Source
+from rvm_trt.runtime.video.window import Window
 
-# FFmpeg opens plain text as an "ANSI art" video; nobody means that.
-_NOT_VIDEO = {"tty"}
-_MICROSECONDS = 1_000_000
-# Matroska says how long one stream is only in a tag; the length of the file may be that of its sound.
-_TAG_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+# How many seconds before the wanted time to look for a key frame, one attempt after the other.
+_BEFORE = (0, 1, 5, 20, 100)
 
 
-class VideoSource(Source):
-    """A video file. Opening decodes its first frame, so that what cannot be read is refused at once.
+class DecodedSource(Source):
+    """What decodes with FFmpeg: checks of the first frame, then upright RGB frames with their times.
 
     Args:
-        path: the file.
+        path: what it is called in `Clip`.
+        subject: what errors are about.
         threads: decoder threads; 0 for one per core.
-
-    Raises:
-        VideoError: it is no video, has no pictures, or nothing decodes.
+        options: which part to read, and how.
+        todo: what to do where it cannot be read.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        subject: str,
+        threads: int,
+        options: InputOptions,
+        todo: str = "Check that the file is a whole, playable video.",
+    ) -> None:
         self._path = path
+        self._subject = subject
+        self._todo = todo
         self._threads = threads
+        self._options = options
+        self._window: Window | None = None
+        self._orientation = Orientation()
         self.skipped_frames = 0
         self.notices = []
-        with self._opened() as (container, stream):
-            first = next(self._decoded(container, stream), None)
-            if first is None:
-                raise self._error(
-                    "no frame that decodes", f"video that the decoder {stream.codec_context.name!r} can read"
-                )
-            self._orientation = _orientation(first)
-            super().__init__(_clip(path, container, stream, first, self._orientation))
-            if is_hdr(first):
-                self.notice("The input is HDR: its colours are used as stored, without tone mapping.")
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames; raises `VideoError` where their size changes or a colour space is unknown.
+    def _begin(self, reader: Reader, first: Picture | None, *, url: str | None, live: bool) -> Picture:
+        """Takes what is known from an open input; raises `VideoError` where its first frame is refused."""
+        if first is None:
+            raise self._error(
+                "no frame that decodes",
+                f"video that the decoder {reader.stream.codec_context.name!r} can read",
+            )
+        remark = describe.check_range(first.frame, self._options.hdr, subject=self._subject)
+        if remark is not None:
+            self.notice(remark)
+        sound = bool(reader.container.streams.audio)
+        if live and sound:
+            self.notice("Sound was left out: the input can be read only once.")
+        origin = describe.origin_of(reader.container, first, sound=sound and not live)
+        self._window = Window.of(self._options, origin=origin)
+        self._orientation = describe.orientation_of(first.frame)
+        width, height = self._orientation.size(width=first.frame.width, height=first.frame.height)
+        super().__init__(
+            Clip(
+                path=self._path,
+                width=width,
+                height=height,
+                rate=reader.rate,
+                time_base=first.time_base,
+                frame_count=describe.frame_count_of(
+                    reader.container, reader.stream, reader.rate, self._window, origin
+                ),
+                start=origin,
+                stop=None if self._window is None else self._window.stop,
+                pixel_aspect=describe.pixel_aspect(reader.stream, self._orientation),
+                has_audio=sound and not live,
+                colour=describe.colour_tags(first.frame),
+                live=live,
+                url=url,
+            ),
+            notices=self.notices,
+        )
+        return first
 
-        A file that ends early gives the frames before the damage and a notice.
-        """
-        self.skipped_frames = 0
+    def _frames(self, pictures: Iterable[Picture], index: int) -> Iterator[Frame]:
         to_rgb = ToRgb(orientation=self._orientation, threads=self._threads)
-        with self._opened() as (container, stream):
-            for index, frame in enumerate(self._decoded(container, stream)):
-                self._check_size(frame, index)
-                try:
-                    image = to_rgb.convert(frame)
-                except av.FFmpegError as error:
-                    raise self._error(
-                        f"frame {index} in {frame.format.name}, colour space {frame.colorspace}",
-                        "a pixel format that converts to RGB",
-                    ) from error
-                time_base = frame.time_base or self.clip.time_base
-                pts = frame.pts if frame.pts is not None else frame.dts
-                if pts is None:  # Containers without timestamps: frames follow each other at the rate.
-                    pts = round(index / (self.rate * time_base))
-                yield Frame(
-                    index=index, image=image, pts=pts, time_base=time_base, duration=frame.duration or 0
-                )
-
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        try:
-            container = open_input(self._path)
-        except (av.FFmpegError, OSError) as error:
-            raise self._error(f"a file that does not open ({error.strerror})", "a video file") from error
-        with container:
-            if container.format.name in _NOT_VIDEO:
-                raise self._error("a text file", "a video file")
-            pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-            if not pictures:
-                kinds = " and ".join(sorted({s.type for s in container.streams}))
-                raise self._error(f"only {kinds or 'nothing'}", "a video stream")
-            stream = pictures[0]
-            stream.thread_type = "AUTO"
-            stream.codec_context.thread_count = self._threads
-            yield container, stream
-
-    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-        packets = container.demux(stream)
-        while True:
+        for number, picture in enumerate(self._in_window(pictures)):
+            self._check_size(picture.frame, number)
+            if number < index:
+                continue
             try:
-                packet = next(packets, None)
+                image = to_rgb.convert(picture.frame)
             except av.FFmpegError as error:
-                # The demuxer cannot go on; what the decoder still holds is good.
-                self.notice(f"The input is damaged and ends early ({error.strerror}).")
-                yield from self._decoded_packet(stream, None)
-                return
-            if packet is None:
-                return
-            yield from self._decoded_packet(stream, packet)
+                raise self._error(
+                    f"frame {number} in {picture.frame.format.name}, colour space {picture.frame.colorspace}",
+                    "a pixel format that converts to RGB",
+                ) from error
+            yield Frame(
+                index=number,
+                image=image,
+                pts=picture.pts,
+                time_base=picture.time_base,
+                duration=picture.duration,
+                warm_up=self._window is not None and not self._window.writes(picture.time, picture.time_base),
+            )
 
-    def _decoded_packet(self, stream: VideoStream, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
+    def _in_window(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        for picture in pictures:
+            if self._window is not None:
+                if self._window.ends(picture.time, picture.time_base):
+                    return
+                if not self._window.gives(picture.time, picture.time_base):
+                    continue
+            yield picture
+
+    def _counted(self, reader: Reader) -> Iterator[Picture]:
         try:
-            return stream.decode(packet)
-        except av.FFmpegError:
-            self.skipped_frames += 1
-            return []
+            for picture in reader:
+                self.skipped_frames = reader.skipped
+                yield picture
+        finally:
+            self.skipped_frames = reader.skipped
+            if reader.damaged:
+                self.notice(f"{reader.damaged} damaged frames were mended by the decoder.")
+
+    def _reader(self, container: av.container.InputContainer) -> Reader:
+        return Reader(
+            container,
+            subject=self._subject,
+            notice=self.notice,
+            threads=self._threads,
+            deinterlace=self._options.deinterlace,
+        )
 
     def _check_size(self, frame: av.VideoFrame, index: int) -> None:
         size = self._orientation.size(width=frame.width, height=frame.height)
@@ -128,49 +154,87 @@ class VideoSource(Source):
                 "Split the video where its size changes.",
             )
 
-    def _error(
-        self, got: str, expected: str, todo: str = "Check that the file is a whole, playable video."
-    ) -> VideoError:
-        return VideoError(f"input {str(self._path)!r}", got=got, expected=expected, todo=todo)
+    def _error(self, got: str, expected: str, todo: str | None = None) -> VideoError:
+        return VideoError(self._subject, got=got, expected=expected, todo=todo or self._todo)
 
 
-def _clip(
-    path: Path, container: InputContainer, stream: VideoStream, first: av.VideoFrame, orientation: Orientation
-) -> Clip:
-    width, height = orientation.size(width=first.width, height=first.height)
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
-    aspect = stream.sample_aspect_ratio or Fraction(1)
-    timed = [s for s in (stream, *container.streams.audio) if s.start_time is not None and s.time_base]
-    return Clip(
-        path=path,
-        width=width,
-        height=height,
-        rate=rate,
-        time_base=first.time_base or stream.time_base or 1 / rate,
-        frame_count=_frame_count(container, stream, rate),
-        start=max(Fraction(0), min((_seconds(s, s.start_time) for s in timed), default=Fraction(0))),
-        pixel_aspect=1 / aspect if orientation.transpose else aspect,
-        has_audio=bool(container.streams.audio),
-    )
+class VideoSource(DecodedSource):
+    """A video file, or one behind a URL. Opening decodes its first frame, so that what cannot be read is refused.
 
+    Args:
+        address: the file, or a URL as text.
+        path: what it is called in `Clip`.
+        subject: what errors are about.
+        threads: decoder threads; 0 for one per core.
+        options: which part to read, and how.
 
-def _frame_count(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:
-    if stream.frames:
-        return stream.frames
-    if stream.duration:
-        return round(_seconds(stream, stream.duration) * rate)
-    if match := _TAG_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
-        hours, minutes, seconds = match.groups()
-        return round((3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)) * rate)
-    if container.duration:
-        return round(Fraction(container.duration, _MICROSECONDS) * rate)
-    return None
+    Raises:
+        VideoError: it is no video, has no pictures, is HDR, nothing decodes, or nothing is in the range.
+    """
 
+    def __init__(
+        self, address: Path | str, *, path: Path, subject: str, threads: int, options: InputOptions
+    ) -> None:
+        super().__init__(path, subject=subject, threads=threads, options=options)
+        self._address = address
+        self._origin = Fraction(0)
+        self._can_seek = False
+        with self._opened() as reader:
+            url = address if isinstance(address, str) else None
+            self._begin(reader, next(iter(reader), None), url=url, live=False)
+            self._can_seek = reader.has_times
+        self._origin = self.clip.start
+        if self._window is not None:
+            self._start_at_first_written(self._window)
 
-def _seconds(stream: Stream, ticks: int | None) -> Fraction:
-    return (ticks or 0) * (stream.time_base or Fraction(0))
+    def frames_from(self, index: int) -> Iterator[Frame]:
+        """Yields the frames from one index on.
 
+        A file that ends early gives the frames before the damage and a notice.
 
-def _orientation(frame: av.VideoFrame) -> Orientation:
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # PyAV's type hints know motion vectors only.
-    return Orientation() if matrix is None else Orientation.from_matrix(bytes(matrix))
+        Raises:
+            VideoError: the size changes, or a frame's colour space is unknown.
+        """
+        self.skipped_frames = 0
+        with self._pictures() as pictures:
+            yield from self._frames(pictures, index)
+
+    def _start_at_first_written(self, window: Window) -> None:
+        with self._pictures() as pictures:
+            inside = (p for p in self._in_window(pictures) if window.writes(p.time, p.time_base))
+            first = next(inside, None)
+        if first is None:
+            raise window.nothing_in_it(self._subject, origin=self._origin)
+        self.clip = replace(self.clip, start=first.time)
+
+    @contextmanager
+    def _pictures(self) -> Iterator[Iterator[Picture]]:
+        """Yields the frames from a key frame before the window on."""
+        target = self._window.warm_up if self._window is not None and self._can_seek else self._origin
+        for before in _BEFORE:
+            if target - before <= self._origin:
+                break
+            with self._opened() as reader:
+                pictures = self._sought(reader, target - before)
+                first = next(pictures, None)
+                if first is not None and first.time <= target:
+                    yield chain([first], pictures)
+                    return
+        with self._opened() as reader:
+            yield self._counted(reader)
+
+    def _sought(self, reader: Reader, time: Fraction) -> Iterator[Picture]:
+        try:
+            reader.seek(time)
+        except av.FFmpegError:  # no index, or not made for it: the beginning is always there
+            return
+        yield from self._counted(reader)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Reader]:
+        try:
+            container = open_input(self._address)
+        except (av.FFmpegError, OSError) as error:
+            raise self._error(f"a file that does not open ({error.strerror})", "a video file") from error
+        with container:
+            yield self._reader(container)

@@ -1,123 +1,197 @@
-"""Frames out of a folder of images, or of one image, with Pillow."""
+"""Frames out of images: a folder, a numbered sequence, one image, or an animated one."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from rvm_trt.errors import VideoError
-from rvm_trt.runtime.video.source import IMAGE_SUFFIXES, Clip, Frame, Source
+from rvm_trt.runtime.video.input_options import InputOptions
+from rvm_trt.runtime.video.sequences import is_pattern, matching, natural_key, with_gaps
+from rvm_trt.runtime.video.source import EXR_SUFFIX, IMAGE_SUFFIXES, Clip, Frame, Source, require
+from rvm_trt.runtime.video.still import READ_ERRORS, image_size, read_rgb, to_rgb, unreadable
+from rvm_trt.runtime.video.window import Window
 
-# EXIF orientations that exchange width and height.
-_TURNED = (5, 6, 7, 8)
-_READ_ERRORS = (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError)
+# What Pillow can play. GIF is FFmpeg's; other images of several pages are no animations.
+_ANIMATED = ("PNG", "WEBP")
+_MILLISECONDS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """An image and its time.
+
+    Attributes:
+        file: the image.
+        page: which picture of an animated image.
+        pts, duration: when and how long it is shown.
+    """
+
+    file: Path
+    page: int = 0
+    pts: int
+    duration: int
 
 
 class ImageSource(Source):
-    """The images of a folder in natural order, or one image. Opening compares the sizes of all.
+    """Images one after the other.
 
     Args:
-        path: a folder or an image file. Hidden files and other suffixes are passed over.
-        rate: frames per second.
+        clip: size, rate and time base.
+        shots: what is shown.
+        options: which part to read.
 
     Raises:
-        VideoError: no images, one that does not open, or images of several sizes.
+        VideoError: nothing is in the range.
     """
 
-    def __init__(self, path: Path, *, rate: Fraction) -> None:
-        self._files = natural_sort(path) if path.is_dir() else [path]
-        if not self._files:
-            raise VideoError(
-                f"input {str(path)!r}",
-                got="a folder without images",
-                expected=f"files that end in {', '.join(IMAGE_SUFFIXES)}",
-                todo="Check the path.",
-            )
-        sizes = [_size(file) for file in self._files]
-        for file, size in zip(self._files, sizes, strict=True):
-            _check_size(file, size, expected=sizes[0], first=self._files[0])
-        super().__init__(
-            Clip(
-                path=path,
-                width=sizes[0][0],
-                height=sizes[0][1],
-                rate=rate,
-                time_base=1 / rate,
-                frame_count=len(self._files),
-            )
-        )
+    def __init__(self, clip: Clip, shots: Sequence[Shot], *, options: InputOptions) -> None:
+        super().__init__(clip)
+        self._shots = list(shots)
+        self._window = Window.of(options, origin=Fraction(0))
+        if self._window is not None:
+            self._trim(self._window)
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Yields the images as RGB; raises `VideoError` naming one that does not decode."""
-        for index, file in enumerate(self._files):
+    def frames_from(self, index: int) -> Iterator[Frame]:
+        """Yields the images from one on as RGB; raises `VideoError` naming one that does not decode."""
+        shots = self._shots[index:]
+        for number, (shot, image) in enumerate(zip(shots, self._images(shots), strict=True), start=index):
+            time_base = self.clip.time_base
             yield Frame(
-                index=index, image=read_rgb(file), pts=index, time_base=self.clip.time_base, duration=1
+                index=number,
+                image=image,
+                pts=shot.pts,
+                time_base=time_base,
+                duration=shot.duration,
+                warm_up=self._window is not None and not self._window.writes(shot.pts * time_base, time_base),
             )
 
+    def _images(self, shots: Sequence[Shot]) -> Iterator[npt.NDArray[np.uint8]]:
+        for shot in shots:
+            yield read_rgb(shot.file)
 
-def natural_sort(folder: Path) -> list[Path]:
-    """Returns the images of a folder, numbers in their names compared as numbers."""
-    files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")]
-    return sorted(files, key=lambda file: (_natural_key(file.name), file.name))
+    def _trim(self, window: Window) -> None:
+        unit = self.clip.time_base
+        times = [(shot, shot.pts * unit) for shot in self._shots]
+        given = [(s, t) for s, t in times if window.gives(t, unit) and not window.ends(t, unit)]
+        written = [t for _, t in given if window.writes(t, unit)]
+        if not written:
+            raise window.nothing_in_it(f"input {str(self.clip.path)!r}", origin=Fraction(0))
+        self._shots = [shot for shot, _ in given]
+        self.clip = replace(self.clip, start=written[0], stop=window.stop, frame_count=len(written))
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """Returns an image as a C-contiguous ``(H, W, 3)`` uint8 RGB array, upright. Alpha is dropped.
+class AnimatedSource(ImageSource):
+    """The pictures of one animated image."""
+
+    def _images(self, shots: Sequence[Shot]) -> Iterator[npt.NDArray[np.uint8]]:
+        try:
+            with Image.open(self.clip.path) as image:
+                for shot in shots:
+                    image.seek(shot.page)
+                    yield to_rgb(image)
+        except (*READ_ERRORS, EOFError) as error:
+            raise unreadable(self.clip.path, error) from error
+
+
+def open_images(path: Path, *, rate: Fraction, options: InputOptions) -> ImageSource:
+    """Opens a folder of images, a pattern such as ``shot.%04d.png``, or an image. Compares the sizes of all.
+
+    Args:
+        path: what to open. Of a folder, hidden files and those with other suffixes are passed over.
+        rate: frames per second; an animated image has its own.
+        options: which part to read, and what to do with missing numbers.
 
     Raises:
-        VideoError: the image does not decode.
+        VideoError: no images, one that does not open, missing numbers, images of several sizes, or nothing in
+            the range.
     """
+    subject = f"input {str(path)!r}"
+    files = _files(path, subject)
+    if files == [path] and (shots := _animation(path)):
+        return _animated(path, shots, options)
+    shown, remark = with_gaps(files, options.gaps, subject=subject)
+    if any(file.suffix.lower() == EXR_SUFFIX for file in files):
+        require("av", package="av", stage="OpenEXR input")
+    width, height = _common_size(files)
+    clip = Clip(path=path, width=width, height=height, rate=rate, time_base=1 / rate, frame_count=len(shown))
+    shots = [Shot(file=file, pts=index, duration=1) for index, file in enumerate(shown)]
+    source = ImageSource(clip, shots, options=options)
+    if remark is not None:
+        source.notice(remark)
+    return source
+
+
+def _files(path: Path, subject: str) -> list[Path]:
+    if path.is_dir():
+        names = [f for f in path.iterdir() if f.suffix.lower() in (*IMAGE_SUFFIXES, EXR_SUFFIX)]
+        visible = [f for f in names if not f.name.startswith(".")]
+        files = sorted(visible, key=lambda file: (natural_key(file.name), file.name))
+        got, todo = "a folder without images", "Check the path."
+        expected = f"files that end in {', '.join((*IMAGE_SUFFIXES, EXR_SUFFIX))}"
+    else:
+        files = [path] if path.is_file() else matching(path)
+        got = "no file that fits the pattern" if is_pattern(path) else "nothing there"
+        expected, todo = "an image, or several by a pattern such as shot.%04d.png", "Check the path."
+    if not files:
+        raise VideoError(subject, got=got, expected=expected, todo=todo)
+    return files
+
+
+def _common_size(files: Sequence[Path]) -> tuple[int, int]:
+    first = image_size(files[0])
+    for file in files[1:]:
+        size = image_size(file)
+        if size != first:
+            raise VideoError(
+                f"input {str(file)!r}",
+                got=f"{size[0]}x{size[1]}",
+                expected=f"{first[0]}x{first[1]}, as {files[0].name!r}",
+                todo="All images of a folder must have one size: resize or move this one.",
+            )
+    return first
+
+
+def _animation(path: Path) -> list[Shot]:
+    """Returns the pictures of an animated image; none where it is no such image."""
+    if path.suffix.lower() == EXR_SUFFIX:
+        return []
+    shots: list[Shot] = []
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            eight = _eight_bits(upright) if upright.mode.startswith("I") else upright
-            # By way of RGBA, which undoes premultiplied alpha and keeps the palette's colours.
-            straight = eight.convert("RGBA") if eight.mode in ("P", "PA", "LA", "La", "RGBa") else eight
-            return np.ascontiguousarray(straight.convert("RGB"))
-    except _READ_ERRORS as error:
-        raise _unreadable(path, error) from error
+            if image.format not in _ANIMATED or not getattr(image, "is_animated", False):
+                return []
+            # An APNG may have a first picture for programs that show no animations.
+            for page in range(int(bool(image.info.get("default_image"))), getattr(image, "n_frames", 1)):
+                image.seek(page)
+                image.load()
+                pts = shots[-1].pts + shots[-1].duration if shots else 0
+                shots.append(Shot(file=path, page=page, pts=pts, duration=_milliseconds(image)))
+    except (*READ_ERRORS, EOFError) as error:
+        raise unreadable(path, error) from error
+    return shots
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    # Modes I;16 and I hold 16-bit PNG and TIFF, which Pillow would clip at 255 instead of scaling.
-    return Image.fromarray((np.asarray(image).astype(np.float64) / 257 + 0.5).clip(0, 255).astype(np.uint8))
+def _milliseconds(image: Image.Image) -> int:
+    # Browsers show pictures of no duration for a tenth of a second.
+    return round(image.info.get("duration", 0)) or 100
 
 
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED
-            return (height, width) if turned else (width, height)
-    except _READ_ERRORS as error:
-        raise _unreadable(path, error) from error
-
-
-def _check_size(file: Path, size: tuple[int, int], *, expected: tuple[int, int], first: Path) -> None:
-    if size != expected:
-        raise VideoError(
-            f"input {str(file)!r}",
-            got=f"{size[0]}x{size[1]}",
-            expected=f"{expected[0]}x{expected[1]}, as {first.name!r}",
-            todo="All images of a folder must have one size: resize or move this one.",
-        )
-
-
-def _unreadable(path: Path, error: Exception) -> VideoError:
-    return VideoError(
-        f"input {str(path)!r}",
-        got=f"an image that does not open ({error})",
-        expected="a whole image file",
-        todo="Replace or remove it.",
+def _animated(path: Path, shots: Sequence[Shot], options: InputOptions) -> AnimatedSource:
+    width, height = image_size(path)
+    rate = Fraction(len(shots) * _MILLISECONDS, sum(shot.duration for shot in shots))
+    clip = Clip(
+        path=path,
+        width=width,
+        height=height,
+        rate=rate,
+        time_base=Fraction(1, _MILLISECONDS),
+        frame_count=len(shots),
     )
-
-
-def _natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    parts = re.split(r"(\d+)", name.lower())
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
+    return AnimatedSource(clip, shots, options=options)

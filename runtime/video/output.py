@@ -1,19 +1,19 @@
-"""What is written and where: the kinds of output, the encoder's options, and the checks before any work."""
+"""What is written: the kinds of picture, the formats, the encoder's options, and the plan made of them."""
 
 from __future__ import annotations
 
 import os
-import re
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from rvm_trt.errors import OptionError, VideoError
 from rvm_trt.options import choice
+from rvm_trt.runtime.video.output_place import check_place, check_standard_output
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
-_PNG_NAME = re.compile(r"\d{6,}\.png")
+STANDARD_OUTPUT = "-"
 
 
 class OutputKind(str, Enum):
@@ -26,46 +26,103 @@ class OutputKind(str, Enum):
 
     @property
     def channels(self) -> int:
-        """Bytes per pixel: 1, 3 or 4."""
+        """Values per pixel: 1, 3 or 4."""
         return {OutputKind.PHA: 1, OutputKind.RGBA: 4}.get(self, 3)
 
 
 class OutputFormat(str, Enum):
-    """How the output is stored; the value is FFmpeg's name of the container."""
+    """How the output is stored; of a video, the value is FFmpeg's name of the container."""
 
     MP4 = "mp4"
     MOV = "mov"
     MATROSKA = "matroska"
     WEBM = "webm"
     PNG_FOLDER = "png"
+    EXR_FOLDER = "exr"
+    RAW = "rawvideo"
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of numbered images."""
+        return self in (OutputFormat.PNG_FOLDER, OutputFormat.EXR_FOLDER)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a file with timestamps and sound."""
+        return not (self.is_folder or self is OutputFormat.RAW)
 
     @property
     def has_alpha(self) -> bool:
         """Whether it can hold ``rgba``."""
-        return self in (OutputFormat.MOV, OutputFormat.WEBM, OutputFormat.PNG_FOLDER)
+        return self is not OutputFormat.MP4
 
 
-_SUFFIXES = {
+class CodecName(str, Enum):
+    """How pictures are coded."""
+
+    H264 = "h264"
+    PRORES = "prores"
+    VP9 = "vp9"
+    AV1 = "av1"
+    FFV1 = "ffv1"
+    PNG = "png"
+    EXR = "exr"
+
+
+class RawFormat(str, Enum):
+    """FFmpeg's names of planar raw frames with alpha: BT.709, limited range; alpha has all 256 levels."""
+
+    YUVA420P = "yuva420p"
+    YUVA444P = "yuva444p"
+
+
+_SUFFIXES: Mapping[str, OutputFormat] = {
     ".mp4": OutputFormat.MP4,
     ".m4v": OutputFormat.MP4,
     ".mov": OutputFormat.MOV,
     ".mkv": OutputFormat.MATROSKA,
     ".webm": OutputFormat.WEBM,
 }
-SUPPORTED = f"{', '.join(_SUFFIXES)}, or a folder (no suffix, or ending in '/') for PNG images"
+SUPPORTED = (
+    f"{', '.join(_SUFFIXES)}, a folder of images (no suffix, or ending in '/'), or '-' for standard output"
+)
+# The first of each is the default; of those with alpha, the default for rgba.
+_CODECS: Mapping[OutputFormat, tuple[CodecName, ...]] = {
+    OutputFormat.MP4: (CodecName.H264, CodecName.AV1, CodecName.VP9),
+    OutputFormat.MOV: (CodecName.H264, CodecName.PRORES),
+    OutputFormat.MATROSKA: (
+        CodecName.H264,
+        CodecName.FFV1,
+        CodecName.PRORES,
+        CodecName.VP9,
+        CodecName.AV1,
+    ),
+    OutputFormat.WEBM: (CodecName.VP9, CodecName.AV1),
+    OutputFormat.PNG_FOLDER: (CodecName.PNG,),
+    OutputFormat.EXR_FOLDER: (CodecName.EXR,),
+    OutputFormat.RAW: (),
+}
+_DEEP = (CodecName.PRORES, CodecName.FFV1, CodecName.PNG, CodecName.EXR)
+# Players blend these two as straight alpha, and no tag could tell them otherwise.
+_STRAIGHT_ONLY = (CodecName.VP9, CodecName.AV1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
-    """How video is encoded.
+    """How pictures are encoded.
 
     Attributes:
-        crf: constant rate factor of H.264 and VP9: 0 best, 51 worst. None is visually lossless: 22 where ``preset`` is
-            None, otherwise 18.
+        crf: constant rate factor of H.264, VP9 and AV1: 0 best, 51 worst. None is visually lossless: 22 for H.264 where
+            ``preset`` is None, otherwise 18.
         preset: libx264's trade of speed for size, ``ultrafast`` to ``veryslow``. None is a choice of our own: what
             ``veryfast`` shows at 18, in a third of the time and half as large again (see benchmarks/LOG.md).
         threads: encoder and conversion threads; 0 for one per core.
         audio: whether sound is copied.
+        codec: a `CodecName`; the format's own where None: H.264, for ``rgba`` ProRes 4444 in .mov and FFV1 in .mkv; VP9
+            in .webm; PNG in folders.
+        premultiplied: whether the colours of ``rgba`` are multiplied by alpha, which the file then says. None is the
+            custom of the format: EXR is premultiplied, all else straight. Means nothing for other kinds.
+        raw_format: a `RawFormat` for ``rgba`` on standard output; packed pixels where None.
 
     Raises:
         OptionError: a value is out of range.
@@ -75,6 +132,9 @@ class EncodeOptions:
     preset: str | None = None
     threads: int = 0
     audio: bool = True
+    codec: str | None = None
+    premultiplied: bool | None = None
+    raw_format: str | None = None
 
     def __post_init__(self) -> None:
         crf = 0 if self.crf is None else self.crf
@@ -93,6 +153,17 @@ class EncodeOptions:
                 expected=f"one of {', '.join(PRESETS)}",
                 todo="Name one of these.",
             )
+        if self.codec is not None:
+            choice(CodecName, self.codec, subject="codec")
+        if self.raw_format is not None:
+            choice(RawFormat, self.raw_format, subject="raw format")
+
+
+def codec_of(fmt: OutputFormat, options: EncodeOptions, *, alpha: bool) -> CodecName | None:
+    """Returns the codec that the options name, or the format's own for pictures with or without alpha; None for raw."""
+    if options.codec is not None:
+        return CodecName(options.codec)
+    return next((name for name in _CODECS[fmt] if not (alpha and name is CodecName.H264)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +171,22 @@ class OutputPlan:
     """A checked output.
 
     Attributes:
-        path: the file or folder to write.
+        path: the file or folder to write; ``-`` for standard output.
         format: how it is stored.
         kind: which picture.
+        codec: how the pictures are coded; None for raw frames.
+        depth: bits per value of the images it takes: 8 (uint8), or 16 (uint16, 65535 for 1).
+        premultiplied: whether colours are stored multiplied by alpha.
+        raw_format: the planar format of raw frames; None for packed pixels.
     """
 
     path: Path
     format: OutputFormat
     kind: OutputKind
+    codec: CodecName | None = None
+    depth: int = 8
+    premultiplied: bool = False
+    raw_format: RawFormat | None = None
 
 
 def plan_output(
@@ -116,94 +195,116 @@ def plan_output(
     kind: str | OutputKind | None = None,
     source: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    options: EncodeOptions | None = None,
+    depth: int = 8,
 ) -> OutputPlan:
     """Checks an output before any work, and leaves no trace.
 
     Args:
         path: ``.mp4``, ``.mov``, ``.mkv`` or ``.webm``; a path without suffix, or one that ends in ``/``, is
-            a folder of PNG images.
-        kind: which picture; ``rgba`` for folders and ``composite`` for video where None.
+            a folder of images; ``-`` is standard output, which gets raw frames.
+        kind: which picture; ``composite`` for video and ``rgba`` for all else where None.
         source: the input, which the output must not be.
-        overwrite: whether something there may be replaced. A folder only if it holds nothing but numbered PNG
-            images.
+        overwrite: whether something there may be replaced. A folder only if it holds nothing but numbered PNG or
+            EXR images.
+        options: how to encode.
+        depth: bits per value of the images that are to be written; 16 for ``pha`` and ``rgba`` only.
 
     Raises:
-        VideoError: unsupported suffix, alpha where the format has none, already there, same as the input, or
-            a folder that is missing or cannot be written to.
+        VideoError: unsupported suffix, a codec that does not fit the suffix, alpha or 16 bits where there is no place
+            for them, already there, same as the input, or a folder that is missing or cannot be written to.
     """
-    target = Path(path)
-    fmt = _format(path)
-    is_folder = fmt is OutputFormat.PNG_FOLDER
-    default = OutputKind.RGBA if is_folder else OutputKind.COMPOSITE
+    options = options or EncodeOptions()
+    fmt = _format(path, options)
+    default = OutputKind.COMPOSITE if fmt.is_video else OutputKind.RGBA
     chosen = default if kind is None else choice(OutputKind, kind, subject="output kind")
-    if chosen is OutputKind.RGBA and not fmt.has_alpha:
-        raise _error(
-            path,
-            "kind 'rgba' for a format without alpha",
-            ".mov (ProRes 4444), .webm (VP9) or a folder of PNG images",
-            "Choose one of these, or write 'pha' and 'fgr' to two files.",
-        )
-    _check_distinct(target, source)
-    _check_existing(target, is_folder=is_folder, overwrite=overwrite)
-    _check_parent(target)
-    return OutputPlan(path=target, format=fmt, kind=chosen)
+    codec = _codec(path, fmt, chosen, options)
+    plan = OutputPlan(
+        path=Path(path),
+        format=fmt,
+        kind=chosen,
+        codec=codec,
+        depth=depth,
+        premultiplied=chosen is OutputKind.RGBA
+        and (codec is CodecName.EXR if options.premultiplied is None else options.premultiplied),
+        raw_format=None if options.raw_format is None else RawFormat(options.raw_format),
+    )
+    _check_pixels(plan)
+    if fmt is OutputFormat.RAW:
+        check_standard_output()
+    else:
+        check_place(plan.path, source=source, is_folder=fmt.is_folder, overwrite=overwrite)
+    return plan
 
 
-def _format(path: str | os.PathLike[str]) -> OutputFormat:
+def _format(path: str | os.PathLike[str], options: EncodeOptions) -> OutputFormat:
     text = os.fspath(path)
+    if text == STANDARD_OUTPUT:
+        return OutputFormat.RAW
     suffix = Path(text).suffix.lower()
     if text.endswith(("/", os.sep)) or not suffix:
-        return OutputFormat.PNG_FOLDER
+        return OutputFormat.EXR_FOLDER if options.codec == CodecName.EXR else OutputFormat.PNG_FOLDER
+    if suffix in (".png", ".exr"):
+        todo = f"Name a folder: '{text.removesuffix(Path(text).suffix)}/'{' with --codec exr' * (suffix == '.exr')}."
+        raise _error(path, f"the suffix {suffix!r}", "a folder for PNG images or EXR images", todo)
     if suffix not in _SUFFIXES:
         raise _error(path, f"the suffix {suffix!r}", SUPPORTED, "Choose one of these.")
     return _SUFFIXES[suffix]
 
 
-def _check_distinct(target: Path, source: str | os.PathLike[str] | None) -> None:
-    if source is None:
-        return
-    inside = Path(source).resolve()
-    resolved = target.resolve()
-    same = target.exists() and Path(source).exists() and target.samefile(source)
-    if same or resolved == inside or (target.is_dir() and resolved in inside.parents):
-        raise _error(target, "the input itself", "another place", "Choose another output path.")
-
-
-def _check_existing(target: Path, *, is_folder: bool, overwrite: bool) -> None:
-    if not (target.exists() or target.is_symlink()):
-        return
-    if target.is_dir() != is_folder:
-        got = "a folder of that name" if target.is_dir() else "a file of that name"
-        raise _error(target, got, "a free path", "Choose another output path.")
-    if is_folder:
-        strangers = [f.name for f in target.iterdir() if not _PNG_NAME.fullmatch(f.name)]
-        if strangers:
-            raise _error(
-                target,
-                f"a folder that holds other files ({strangers[0]!r})",
-                "a new folder, or one of numbered PNG images only",
-                "Choose another folder: replacing this one would delete them.",
-            )
-        if not any(target.iterdir()):
-            return
-    if not overwrite:
+def _codec(
+    path: str | os.PathLike[str], fmt: OutputFormat, kind: OutputKind, options: EncodeOptions
+) -> CodecName | None:
+    held = _CODECS[fmt]
+    alpha = kind is OutputKind.RGBA
+    if options.codec is not None and options.codec not in held:
+        homes = [name for name, home in _SUFFIXES.items() if options.codec in _CODECS[home]]
         raise _error(
-            target, "something already there", "a free path", "Add --force (overwrite=True) to replace it."
+            path,
+            f"codec {CodecName(options.codec).value!r}",
+            f"one of {', '.join(name.value for name in held)}" if held else "no codec: raw frames",
+            f"Leave out --codec, or write {' or '.join(homes) or 'a folder'}.",
         )
-
-
-def _check_parent(target: Path) -> None:
-    parent = target.parent
-    if not parent.is_dir():
-        raise _error(target, f"no folder {str(parent)!r}", "an existing folder", "Make the folder first.")
-    try:
-        # Asking the file system is the only sure test: permission bits say nothing of read-only mounts.
-        with tempfile.TemporaryFile(dir=parent):
-            pass
-    except OSError as error:
+    if alpha and (options.codec == CodecName.H264 or not fmt.has_alpha):
         raise _error(
-            target, f"{error.strerror}", "a folder that can be written to", "Choose another folder."
-        ) from error
+            path,
+            f"kind 'rgba' for a format without alpha ({options.codec or fmt.value})",
+            ".mov (ProRes 4444), .webm (VP9), .mkv (FFV1), a folder of images, or '-'",
+            "Choose one of these, or write 'pha' and 'fgr' to two files.",
+        )
+    return codec_of(fmt, options, alpha=alpha)
+
+
+def _check_pixels(plan: OutputPlan) -> None:
+    if plan.depth not in (8, 16) or (plan.depth == 16 and plan.kind not in (OutputKind.PHA, OutputKind.RGBA)):
+        raise _error(
+            plan.path,
+            f"depth {plan.depth} for kind {plan.kind.value!r}",
+            "8, or 16 for 'pha' and 'rgba'",
+            "Use 8.",
+        )
+    if plan.depth == 16 and (plan.raw_format or (plan.codec is not None and plan.codec not in _DEEP)):
+        name = plan.raw_format or plan.codec
+        raise _error(
+            plan.path,
+            f"16 bits for {name.value if name else ''}, which holds 8",
+            f"one of {', '.join(codec.value for codec in _DEEP)}",
+            "Choose one of these, or give 8 bits.",
+        )
+    if plan.premultiplied and plan.codec in _STRAIGHT_ONLY:
+        raise _error(
+            plan.path,
+            "premultiplied colours for WebM, which is always shown as straight",
+            "straight colours, or ProRes, FFV1, PNG, EXR or raw frames",
+            "Leave out --premultiplied, or choose another format.",
+        )
+    if plan.raw_format and not (plan.format is OutputFormat.RAW and plan.kind is OutputKind.RGBA):
+        raise _error(
+            plan.path,
+            f"raw format {plan.raw_format.value!r} for {plan.format.value}, kind {plan.kind.value!r}",
+            "kind 'rgba' on standard output ('-')",
+            "Leave out --raw-format.",
+        )
 
 
 def _error(path: str | os.PathLike[str], got: str, expected: str, todo: str) -> VideoError:

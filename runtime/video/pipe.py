@@ -36,6 +36,12 @@ class Channel(Generic[_T]):
         self._items: deque[_T] = deque()
         self._changed = threading.Condition()
         self._finished = False
+        self._unsettled = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more can be put."""
+        return self._finished
 
     def put(self, item: _T) -> None:
         """Adds an item, waiting for room; raises `ChannelClosedError` once the channel has ended."""
@@ -44,6 +50,7 @@ class Channel(Generic[_T]):
             if self._finished:
                 raise ChannelClosedError
             self._items.append(item)
+            self._unsettled += 1
             self._changed.notify_all()
 
     def get(self) -> _T:
@@ -56,6 +63,17 @@ class Channel(Generic[_T]):
             self._changed.notify_all()
             return item
 
+    def settle(self) -> None:
+        """Says that an item which was got is done with."""
+        with self._changed:
+            self._unsettled -= 1
+            self._changed.notify_all()
+
+    def join(self) -> None:
+        """Waits until all items are done with, or the channel is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._unsettled <= 0)
+
     def finish(self) -> None:
         """Ends the input; what is in the channel can still be got."""
         with self._changed:
@@ -67,6 +85,7 @@ class Channel(Generic[_T]):
         with self._changed:
             self._finished = True
             self._items.clear()
+            self._unsettled = 0
             self._changed.notify_all()
 
 
@@ -171,6 +190,12 @@ class Worker(Generic[_T]):
                 "sink", got="a frame after the end", expected="an open sink", todo="Open a new sink."
             ) from None
 
+    def drain(self) -> None:
+        """Waits until every item that was put is consumed; raises what ``consume`` raised."""
+        self._channel.join()
+        if self._channel.is_finished:  # the thread has ended, or is about to
+            self._future.result()
+
     def finish(self) -> None:
         """Waits until every item is consumed; raises what ``consume`` raised."""
         self._channel.finish()
@@ -189,6 +214,7 @@ class Worker(Generic[_T]):
                     start = time.perf_counter()
                     self._consume(item)
                     self.busy_s += time.perf_counter() - start
+                    self._channel.settle()
         finally:
             self._channel.close()
 

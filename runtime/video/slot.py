@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import av
-import numpy as np
 import numpy.typing as npt
 
-from rvm_trt.runtime.video.colour import pixels
+from rvm_trt.runtime.video.colour_out import plane
 
 
 class FrameSlot:
@@ -14,19 +15,19 @@ class FrameSlot:
 
     Attributes:
         frame: the frame; this slot owns it.
-        view: where the picture goes, a uint8 view of the frame: ``(H, W, C)``, or ``(H, W)`` for grey.
+        view: where the picture goes, a uint8 or uint16 view of the frame: ``(H, W, C)``, or ``(H, W)`` for grey.
 
     Args:
-        frame: a packed 8-bit frame of at least ``width`` by ``height``.
+        frame: a packed frame of 8 or 16 bits, of at least ``width`` by ``height``.
         width, height: size of the picture.
     """
 
     def __init__(self, frame: av.VideoFrame, *, width: int, height: int) -> None:
         self.frame = frame
-        self._whole = pixels(frame)
+        self._whole = plane(frame, 0)
         self._width = width
         self._height = height
-        self.view: npt.NDArray[np.uint8] = self._whole[:height, :width]
+        self.view: npt.NDArray[Any] = self._whole[:height, :width]
 
     def repeat_edges(self) -> None:
         """Fills what lies beyond the picture with its last column and row."""

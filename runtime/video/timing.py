@@ -9,6 +9,36 @@ from fractions import Fraction
 _FINEST = 1_000_000
 
 
+class Clock:
+    """Gives every decoded frame a time, strictly increasing.
+
+    A timestamp that is missing or not later than the one before (raw streams, joined files) is replaced by the
+    end of the frame before.
+
+    Args:
+        rate: frames per second, for frames of unknown duration.
+        start: the time of a first frame without a timestamp, in units of its time base.
+    """
+
+    def __init__(self, *, rate: Fraction, start: int = 0) -> None:
+        self._rate = rate
+        self._start = start
+        self._last: int | None = None
+        # Exact, so that intervals which are no whole units do not add up to a drift.
+        self._end = Fraction(start)
+
+    def time(self, pts: int | None, duration: int, time_base: Fraction) -> int:
+        """Returns a frame's time in units of ``time_base``."""
+        if pts is None or (self._last is not None and pts <= self._last):
+            exact = self._end
+            pts = round(exact) if self._last is None else max(round(exact), self._last + 1)
+        else:
+            exact = Fraction(pts)
+        self._last = pts
+        self._end = exact + (duration or 1 / (self._rate * time_base))
+        return pts
+
+
 class Timeline:
     """Places source timestamps on the output's time base, strictly increasing.
 
@@ -20,6 +50,10 @@ class Timeline:
         rate: frames per second.
         time_base: the source's unit in seconds.
         start: source time in seconds that becomes zero.
+
+    Attributes:
+        time_base: the unit of the output's timestamps, in seconds.
+        last: the latest timestamp placed, or None; set it to go on after one.
     """
 
     def __init__(self, *, rate: Fraction, time_base: Fraction, start: Fraction = Fraction(0)) -> None:
@@ -27,16 +61,16 @@ class Timeline:
         self._snaps = both <= _FINEST
         self._rate = rate
         self._start = start
-        self._last: int | None = None
+        self.last: int | None = None
         self.time_base = Fraction(1, both if self._snaps else min(time_base.denominator, _FINEST))
 
     def place(self, pts: int, time_base: Fraction) -> int:
         """Returns a frame's timestamp in units of ``self.time_base``, later than the one before."""
         time = pts * time_base - self._start
         placed = round(self._snapped(time, tolerance=time_base) / self.time_base)
-        if self._last is not None and placed <= self._last:
-            placed = max(round(time / self.time_base), self._last + 1)
-        self._last = placed
+        if self.last is not None and placed <= self.last:
+            placed = max(round(time / self.time_base), self.last + 1)
+        self.last = placed
         return placed
 
     def length(self, duration: int, time_base: Fraction) -> int:

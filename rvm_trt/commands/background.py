@@ -1,20 +1,30 @@
-"""The background that a user names: a colour or an image."""
+"""The background that a user names: a colour, an image, a video, the source out of focus, or none."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from rvm_trt.errors import DependencyError, OptionError
+from rvm_trt.errors import OptionError, VideoError
+from rvm_trt.options import choice
+from rvm_trt.runtime.video.input_options import Hdr
+from rvm_trt.runtime.video.source import EXR_SUFFIX, IMAGE_SUFFIXES, require
 
-Background = tuple[int, int, int] | npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    from rvm_trt.runtime.video.backdrop import Backdrop
+    from rvm_trt.runtime.video.fitting import Fit, Fitting
+
+Colour = tuple[int, int, int]
+Background = Colour | npt.NDArray[np.uint8]
 
 # Green is that of the original project, easier on the eye than a pure one.
-NAMES: Mapping[str, tuple[int, int, int]] = {
+NAMES: Mapping[str, Colour] = {
     "green": (120, 255, 155),
     "blue": (0, 0, 255),
     "red": (255, 0, 0),
@@ -23,36 +33,97 @@ NAMES: Mapping[str, tuple[int, int, int]] = {
     "gray": (128, 128, 128),
     "black": (0, 0, 0),
 }
+TRANSPARENT = "transparent"
+DEFAULT_BLUR = 24.0
+LEAST_BLUR, MOST_BLUR = 4.0, 200.0
+_SUBJECT = "--background"
+# What Pillow opens and `open_source` plays: always, and where it holds several pictures.
+_VIDEOS, _ANIMATIONS = ("FLI", "MPEG"), ("GIF", "PNG", "WEBP")
 
 
-def parse_background(text: str, *, width: int, height: int) -> Background:
-    """Returns a colour, or an image scaled to cover the frame and cut at its centre.
+def parse_background(
+    text: str,
+    *,
+    width: int,
+    height: int,
+    fit: str | Fit = "cover",
+    around: Colour = (0, 0, 0),
+    pixel_aspect: Fraction = Fraction(1),
+    start: Fraction = Fraction(0),
+    hdr: Hdr = Hdr.REFUSE,
+    threads: int = 0,
+) -> Background | Backdrop | None:
+    """Returns what is behind the person: one picture for all frames, what gives one for each, or None for nothing.
+
+    A word or a colour comes before a file of that name; ``./blur`` is the file.
 
     Args:
-        text: ``#78ff9b``, ``120,255,155``, a name, or the path of an image.
+        text: ``#78ff9b``, ``120,255,155`` or a name; ``blur`` or ``blur:R`` for the source blurred by R pixels where
+            its shorter side has 1080; ``transparent``; or the path of an image or of a video, which is looped.
         width, height: frame size in pixels.
+        fit: how an image or a video of other proportions takes its place: ``cover`` or ``contain``.
+        around: what a contained picture leaves free, and what is behind an image where that is transparent.
+        pixel_aspect: width of a pixel of the frames over its height.
+        start: time of the frames in seconds at which a video begins.
+        hdr: whether an HDR video is refused, or its codes used as stored.
+        threads: for what works on each frame; 0 for one per core.
 
     Returns:
-        ``(R, G, B)`` in 0..255, or a uint8 array ``(height, width, 3)`` RGB.
+        ``(R, G, B)`` in 0..255, or a uint8 array ``(height, width, 3)`` RGB, upright; a `Backdrop`, to be closed; or
+        None for ``transparent``.
 
     Raises:
-        OptionError: neither a colour nor an image that opens.
+        OptionError: it is nothing of that, or the image or video does not open.
+        DependencyError: Pillow, PyAV or numba is not installed.
     """
-    colour = _colour(text.strip())
+    text = text.strip()
+    if text.lower() == TRANSPARENT:
+        return None
+    if (radius := _blur_radius(text)) is not None:
+        return _blurred(radius, width=width, height=height, threads=threads)
+    colour = _colour(text)
     if colour is not None:
         return colour
-    path = Path(text).expanduser()
-    if path.is_file():
-        return _image(path, width=width, height=height)
-    raise OptionError(
-        "--background",
-        got=repr(text),
-        expected=f"a colour as '#78ff9b' or '120,255,155', one of {', '.join(NAMES)}, or an image file",
-        todo="Check the spelling or the path.",
+    path = _existing(text)
+    if path is None:
+        raise OptionError(
+            _SUBJECT,
+            got=repr(text),
+            expected=f"a colour as '#78ff9b' or '120,255,155', one of {', '.join(NAMES)}, 'blur', "
+            f"{TRANSPARENT!r}, or an image or video file",
+            todo="Check the spelling or the path.",
+        )
+    for module, package in (("PIL", "pillow"), ("av", "av")):
+        require(module, package=package, stage="background")
+    from rvm_trt.runtime.video.fitting import Fit, Fitting
+
+    fitting = Fitting(
+        width=width,
+        height=height,
+        fit=choice(Fit, fit, subject="--fit"),
+        around=around,
+        pixel_aspect=pixel_aspect,
+        threads=threads,
     )
+    if _is_image(path):
+        return fitting.place(_read_image(path, around))
+    return _video(path, fitting, start=start, hdr=hdr, threads=threads)
 
 
-def _colour(text: str) -> tuple[int, int, int] | None:
+def parse_colour(text: str, *, subject: str) -> Colour:
+    """Returns (R, G, B) in 0..255 from ``#78ff9b``, ``120,255,155`` or a name; raises `OptionError` otherwise."""
+    colour = _colour(text.strip())
+    if colour is None:
+        raise OptionError(
+            subject,
+            got=repr(text),
+            expected=f"a colour as '#78ff9b' or '120,255,155', or one of {', '.join(NAMES)}",
+            todo="Check the spelling.",
+        )
+    return colour
+
+
+def _colour(text: str) -> Colour | None:
     if text.lower() in NAMES:
         return NAMES[text.lower()]
     if match := re.fullmatch(r"#?([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})", text):
@@ -65,18 +136,85 @@ def _colour(text: str) -> tuple[int, int, int] | None:
     return None
 
 
-def _image(path: Path, *, width: int, height: int) -> npt.NDArray[np.uint8]:
+def _blur_radius(text: str) -> float | None:
+    """Returns the radius of a blur, None where none is meant."""
+    match = re.fullmatch(r"blur(?::(.*))?", text, re.IGNORECASE)
+    if match is None:
+        return None
+    if match[1] is None:
+        return DEFAULT_BLUR
+    radius = float(match[1]) if re.fullmatch(r"\d+(\.\d+)?", match[1]) else 0.0
+    if not LEAST_BLUR <= radius <= MOST_BLUR:
+        raise OptionError(
+            _SUBJECT,
+            got=repr(text),
+            expected=f"'blur', or 'blur:R' with a radius R from {LEAST_BLUR:.0f} to {MOST_BLUR:.0f}",
+            todo="Give the radius in pixels of a frame whose shorter side has 1080.",
+        )
+    return radius
+
+
+def _blurred(radius: float, *, width: int, height: int, threads: int) -> Backdrop:
+    from rvm_trt.runtime.bands import available_threads
+
+    require("numba", package="numba", stage="blurred background")
+    from rvm_trt.runtime.video.blur import BlurBackdrop
+
+    return BlurBackdrop(radius=radius, width=width, height=height, threads=threads or available_threads())
+
+
+def _existing(text: str) -> Path | None:
+    """Returns the file of a name, None where there is none."""
     try:
-        from PIL import Image, ImageOps
-    except ModuleNotFoundError as error:
-        raise DependencyError("pillow", extra="video", stage="background image") from error
+        path = Path(text).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError):  # a name that is too long, or the home of nobody
+        return None
+
+
+def _video(path: Path, fitting: Fitting, *, start: Fraction, hdr: Hdr, threads: int) -> Backdrop:
+    from rvm_trt.runtime.video.backdrop import VideoBackdrop
+
+    try:
+        return VideoBackdrop(path, fitting, start=start, hdr=hdr, threads=threads)
+    except VideoError as error:
+        raise OptionError(
+            _SUBJECT,
+            got=f"{str(path)!r}, which does not open as an image or a video ({error.got})",
+            expected=f"an image or {error.expected}",
+            todo=error.todo,
+        ) from error
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file is a still image by what it holds or, where it does not open as one, by its suffix."""
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            return np.ascontiguousarray(ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            moves = image.format in _ANIMATIONS and getattr(image, "is_animated", False)
+            return not moves and image.format not in _VIDEOS
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return path.suffix.lower() in (*IMAGE_SUFFIXES, EXR_SUFFIX)
+
+
+def _read_image(path: Path, behind: Colour) -> npt.NDArray[np.uint8]:
+    """Returns an image as (h, w, 3) uint8 RGB, upright, over a colour where it is transparent."""
+    from PIL import Image, ImageOps
+
+    from rvm_trt.runtime.video.still import read_rgb
+
+    try:
+        if path.suffix.lower() != EXR_SUFFIX:  # which Pillow does not know
+            with Image.open(path) as image:
+                if image.has_transparency_data:
+                    upright = ImageOps.exif_transpose(image).convert("RGBA")
+                    under = Image.new("RGBA", upright.size, (*behind, 255))
+                    return np.asarray(Image.alpha_composite(under, upright).convert("RGB"))
+        return read_rgb(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, VideoError) as error:
         raise OptionError(
-            "--background",
+            _SUBJECT,
             got=f"{str(path)!r}, which does not open as an image",
             expected="a PNG, JPEG or other image",
             todo="Convert it, or give a colour.",

@@ -1,73 +1,103 @@
-"""Shows what is installed, what runs on this machine, and the one command that adds what is missing."""
+"""Shows what is installed, what runs on this machine, and the one command that adds what is missing.
+
+Each line has a state: ok; missing (the command behind it adds it); broken (there, and does not work); not here
+(this machine does not have it, and nothing is wrong). Libraries are loaded in processes of their own, so that
+one that crashes is reported like any other.
+
+Exit codes: 0, whatever is found; with --strict 1 where something is missing or broken that 'rvm-trt matte'
+needs on the CPU.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import shutil
-from importlib.util import find_spec
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rvm_trt.digest import installed_version
-from rvm_trt.files import cache_dir
+import rvm_trt
+from rvm_trt.commands.doctor_finding import Finding, Place, State, extra
+from rvm_trt.commands.doctor_process import GROUPS, examine
 
 HELP = "show what is installed and what runs here"
 
-# stage: the modules it needs → the extra that brings them
-_STAGES = {
-    "export": ("torch", "onnx", "onnxscript", "onnxruntime"),
-    "cpu": ("openvino", "numba"),
-    "video": ("av", "numba", "PIL"),
-    "bench": ("psutil", "scipy", "jinja2", "matplotlib"),
-}
-_PACKAGES = {"PIL": "pillow"}
+Report = Mapping[str, Sequence[Finding]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to its parser."""
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=tuple(GROUPS),
+        help="look at this group alone; may be given several times",
+    )
+    parser.add_argument(
+        "--engines",
+        type=Path,
+        default=Path("build/engines"),
+        metavar="DIR",
+        help="where engines are kept (default: build/engines)",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 where the CPU lacks something for 'rvm-trt matte'"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the findings and returns 0, also where something is missing."""
-    findings = examine()
+    """Prints the findings; returns 0, or 1 with ``--strict`` where something needed does not work."""
+    report = examine(args.only or tuple(GROUPS), Place(engines=args.engines))
     if args.json:
-        print(json.dumps(findings, indent=2))
+        print(json.dumps(_document(report), indent=2))
     else:
-        print("\n".join(f"{name:<10} {value}" for name, value in findings.items()))
-    return 0
+        print("\n".join(_lines(report)))
+    return 1 if args.strict and _lacking(report) else 0
 
 
-def examine() -> dict[str, str]:
-    """Returns what stands on this machine, one line of text per subject."""
-    findings = {"rvm-trt": _version("rvm-trt"), "python": platform.python_version()}
-    for stage, modules in _STAGES.items():
-        missing = [name for name in modules if find_spec(name) is None]
-        if missing:
-            findings[stage] = f'missing {", ".join(missing)}: pip install "rvm-trt[{stage}]"'
-        else:
-            findings[stage] = ", ".join(f"{name} {_version(_PACKAGES.get(name, name))}" for name in modules)
-    findings["cpu runs"] = _cpu_precisions()
-    findings["npm"] = shutil.which("npm") or "missing: the web model of the weights cannot be fetched"
-    findings["weights"] = _weights()
-    return findings
+def _document(report: Report) -> dict[str, object]:
+    lacking = _lacking(report)
+    return {
+        "rvm-trt": rvm_trt.__version__,
+        "ready": not lacking,
+        "fix": _remedy(lacking) or None,
+        "groups": {
+            group: {finding.name: finding.to_json() for finding in findings}
+            for group, findings in report.items()
+        },
+    }
 
 
-def _cpu_precisions() -> str:
-    if find_spec("openvino") is None:
-        return "nothing: OpenVINO is missing"
-    from rvm_trt.engines.openvino_library import fastest_precision
+def _lines(report: Report) -> Iterator[str]:
+    width = max((len(finding.name) for findings in report.values() for finding in findings), default=0)
+    for group, findings in report.items():
+        yield GROUPS[group][0]
+        for finding in findings:
+            yield f"  {finding.state.value:<8}  {finding.name:<{width}}  {finding.text}"
+            if finding.fix:
+                yield f"  {'':<8}  {'':<{width}}  → {finding.fix}"
+        yield ""
+    lacking = _lacking(report)
+    if not lacking and set(report) == set(GROUPS):
+        yield "Nothing that 'rvm-trt matte' needs on the CPU is missing."
+    if not lacking:
+        return
+    names = ", ".join(finding.name for finding in lacking)
+    yield f"'rvm-trt matte' does not run on the CPU yet: {names}."
+    yield f"→ {_remedy(lacking) or 'see above'}"
 
-    fastest = fastest_precision().value
-    return "fp32, bf16 natively" if fastest == "bf16" else "fp32; bf16 only by conversion, without a gain"
+
+def _lacking(report: Report) -> list[Finding]:
+    return [
+        finding
+        for findings in report.values()
+        for finding in findings
+        if finding.needed and finding.state is not State.OK
+    ]
 
 
-def _weights() -> str:
-    folder = cache_dir() / "weights"
-    files = sorted(path.name for path in Path(folder).glob("*.pth"))
-    return f"{', '.join(files)} in {folder}" if files else "none yet: rvm-trt weights"
-
-
-def _version(package: str) -> str:
-    return installed_version(package) or "unknown version"
+def _remedy(lacking: Sequence[Finding]) -> str:
+    """Returns the one command to begin with: all extras that are missing at once, else the first fix."""
+    extras = {match[1] for finding in lacking if (match := re.search(r"rvm-trt\[([^]]+)\]", finding.fix))}
+    return extra(*sorted(extras)) if extras else next((finding.fix for finding in lacking if finding.fix), "")

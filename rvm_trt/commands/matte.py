@@ -1,101 +1,78 @@
-"""Separates people from their background in a video or a folder of images.
+"""Separates people from their background in videos and folders of images.
 
 What is missing is made first, once: the weights are fetched, the network is exported, and an engine is
 built for the size of the video. Then the video is read, matted and written at once. Rate, timestamps,
 rotation and sound are kept. The output appears under its name only when it is whole.
 
 The output's suffix says how it is stored:
-  .mp4 .mkv   H.264, which every player shows
+  .mp4        H.264, which every player shows
+  .mkv        H.264; FFV1, without loss, for --output-kind rgba or --codec ffv1
   .mov        H.264; ProRes 4444 with alpha for --output-kind rgba
-  .webm       VP9; with alpha for --output-kind rgba
-  a folder    PNG images 000000.png, 000001.png, ... (no suffix, or ending in '/')
+  .webm       VP9 or --codec av1; with alpha for --output-kind rgba
+  a folder    PNG images 000000.png, 000001.png, ... (no suffix, or ending in '/'); OpenEXR for --codec exr
+  -           raw frames on standard output
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvm_trt.errors import DependencyError, OptionError
+import numpy as np
+
+from rvm_trt.commands.background import NAMES, Background, parse_background
+from rvm_trt.commands.matte_arguments import add_arguments
+from rvm_trt.commands.matte_plan import (
+    check_background,
+    check_standard_output,
+    encode_options,
+    input_options,
+    output_kind,
+    pair_outputs,
+)
+from rvm_trt.errors import DependencyError, RvmTrtError
+from rvm_trt.files import sha256_file
 from rvm_trt.options import Precision, Refiner, Variant
 from rvm_trt.profile import Profile
+from rvm_trt.runtime.video.output import STANDARD_OUTPUT
 
 if TYPE_CHECKING:
-    from rvm_trt.commands.background import Background
-    from rvm_trt.runtime.video.job import JobReport
-    from rvm_trt.runtime.video.output import EncodeOptions, OutputPlan
+    from rvm_trt.engines.artifact import Engine
+    from rvm_trt.engines.footage import CalibrationFootage
+    from rvm_trt.runtime.video.backdrop import Backdrop
+    from rvm_trt.runtime.video.input_options import InputOptions
+    from rvm_trt.runtime.video.job_report import JobReport
     from rvm_trt.runtime.video.source import Source
 
+__all__ = ["HELP", "add_arguments", "choose_profile", "run"]
+
 HELP = "matte a video: rvm-trt matte in.mp4 -o out.mp4"
-
-EXAMPLES = """\
-examples:
-  rvm-trt matte talk.mp4 -o talk-green.mp4
-      the person on green, ready for any player or editor
-  rvm-trt matte talk.mp4 -o talk-beach.mp4 --background beach.jpg
-      on a picture, which is scaled to cover the frame
-  rvm-trt matte talk.mp4 -o talk.mov --output-kind rgba
-      with transparency, for an editor
-  rvm-trt matte talk.mp4 -o alpha.mp4 --output-kind pha
-      the alpha matte alone, white on black
-  rvm-trt matte dance.mp4 -o dance-green.mp4 --ratio 0.4
-      full bodies, small in an HD frame: a larger ratio sees more
-  rvm-trt matte shots/ -o cut-outs/ --rate 25
-      a folder of images to a folder of PNG images with transparency
-"""
 _NAMED = ("720p", "hd", "4k", "dci4k")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments to its parser."""
-    parser.epilog = EXAMPLES
-    parser.add_argument("input", metavar="INPUT", help="video file, image, or folder of images")
-    parser.add_argument("-o", "--output", required=True, metavar="OUTPUT", help="what to write, see above")
-    _add_picture_arguments(parser.add_argument_group("picture"))
-    _add_network_arguments(parser.add_argument_group("network"))
-    _add_video_arguments(parser.add_argument_group("video"))
-    parser.add_argument("--force", action="store_true", help="replace an output that is already there")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no summary")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON on standard output")
 
 
 def run(args: argparse.Namespace) -> int:
     """Mattes, and returns the exit code. Raises `RvmTrtError` where the user can mend it."""
-    from rvm_trt.commands.background import parse_background
-    from rvm_trt.runtime.video.output import EncodeOptions, OutputKind, plan_output
-    from rvm_trt.runtime.video.source import open_source
-
-    # Everything that can be wrong is looked at before the first slow step.
-    options = EncodeOptions(crf=args.crf, preset=args.preset, threads=args.threads, audio=not args.no_audio)
-    source = open_source(args.input, rate=args.rate, threads=args.threads)
-    plan = plan_output(args.output, kind=args.output_kind, source=args.input, overwrite=args.force)
-    profile = choose_profile(
-        width=source.width,
-        height=source.height,
-        ratio=args.ratio,
-        refiner=args.refiner,
-        variant=args.variant,
-    )
-    if args.background is not None and plan.kind is not OutputKind.COMPOSITE:
-        raise OptionError(
-            "--background",
-            got=f"output kind {plan.kind.value!r}",
-            expected="output kind 'composite'",
-            todo="Leave out --background, or choose --output-kind composite.",
-        )
-    background = parse_background(args.background or "green", width=source.width, height=source.height)
-    try:
-        report = _matte(args, source, plan, profile, background, options)
-    except KeyboardInterrupt as interrupt:
-        print(f"rvm-trt matte: interrupted. {interrupt}".rstrip(), file=sys.stderr)
-        return 130
-    _tell(report, quiet=args.quiet, as_json=args.json)
-    return 0
+    check_standard_output(args)
+    pairs = pair_outputs(args.inputs, args.output)
+    reports, code = [], 0
+    for given, output in pairs:
+        try:
+            reports.append(_matte_one(args, given, output))
+        except RvmTrtError as error:
+            if len(pairs) == 1:
+                raise
+            # The other inputs are not to suffer from one that does not open.
+            print(f"rvm-trt matte: {error}", file=sys.stderr)
+            code = 1
+    _tell(args, reports, several=len(pairs) > 1)
+    return code
 
 
 def choose_profile(
@@ -120,109 +97,152 @@ def choose_profile(
     return Profile.for_size(width=width, height=height, ratio=ratio, refiner=refiner, variant=variant)
 
 
-def _add_picture_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--output-kind",
-        choices=("composite", "pha", "rgba", "fgr"),
-        help="composite: the person on a background; pha: alpha matte; rgba: with transparency; "
-        "fgr: foreground colours (default: rgba for a folder, composite for video)",
+def _matte_one(args: argparse.Namespace, given: str, output: str) -> JobReport:
+    """Everything that can be wrong is looked at before the first slow step."""
+    from rvm_trt.runtime.session import MattingSession
+    from rvm_trt.runtime.video.cuts import CutDetector
+    from rvm_trt.runtime.video.job import matte_video
+    from rvm_trt.runtime.video.job_options import JobOptions
+    from rvm_trt.runtime.video.outputs import plan_outputs
+    from rvm_trt.runtime.video.resume import was_finishing
+    from rvm_trt.runtime.video.source import open_source
+
+    options, inputs, kind = encode_options(args), input_options(args), output_kind(args)
+    source = open_source(given, rate=args.rate, threads=args.threads, options=inputs)
+    also = {name: path for name in ("pha", "fgr") if (path := getattr(args, name)) is not None}
+    plans = [
+        each.plan
+        for each in plan_outputs(
+            output,
+            kind=kind,
+            also=also,
+            clip=source.clip,
+            options=options,
+            overwrite=args.force or (args.resume and was_finishing(Path(output))),
+        )
+    ]
+    check_background(args, plans[0].kind.value)
+    profile = choose_profile(
+        width=source.width,
+        height=source.height,
+        ratio=args.ratio,
+        refiner=args.refiner,
+        variant=args.variant,
     )
-    group.add_argument(
-        "--background",
-        metavar="COLOUR|IMAGE",
-        help="of the composite: '#78ff9b', '120,255,155', a name such as green, white or black, or an image, "
-        "scaled to cover the frame (default: green)",
+    job = JobOptions(
+        inputs=inputs,
+        cuts=None if args.no_cut_reset else CutDetector(),
+        resume=args.resume,
+        reset_every=args.reset_every,
     )
+    with ExitStack() as stack:
+        still, changing = _background(args, source, inputs, stack)
+        engine = _engine(args, profile)
+        session = stack.enter_context(
+            MattingSession(
+                engine,
+                outputs=tuple(plan.kind.value for plan in plans),
+                background=still,
+                threads=args.threads or None,
+                spill_suppression=not args.no_spill_suppression,
+            )
+        )
+        stack.enter_context(_ending_at_ctrl_c(source))
+        return matte_video(
+            source,
+            output,
+            session,
+            kind=plans[0].kind,
+            also=also,
+            overwrite=args.force,
+            progress=stack.enter_context(
+                _progress_bar(plans[0].path.name, source.frame_count, quiet=args.quiet)
+            ),
+            options=options,
+            job=replace(job, backdrop=changing, facts=_facts(args, engine)),
+        )
 
 
-def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--ratio",
-        type=float,
-        metavar="R",
-        help="downsample ratio, 0 to 1; larger for people small in the frame (default: 0.375 for 720p, "
-        "0.25 for HD, 0.125 for 4K, otherwise so that the network sees 512 pixels)",
+def _background(
+    args: argparse.Namespace, source: Source, inputs: InputOptions, stack: ExitStack
+) -> tuple[Background, Backdrop | None]:
+    """Returns what is behind the person at first, and what changes it from frame to frame; the stack closes that."""
+    background = parse_background(
+        args.background or "green",
+        width=source.width,
+        height=source.height,
+        fit=args.fit,
+        pixel_aspect=source.clip.pixel_aspect,
+        start=source.clip.start,
+        hdr=inputs.hdr,
+        threads=args.threads,
     )
-    group.add_argument("--precision", choices=("fp32", "bf16"), help="default: bf16 where the CPU has it")
-    group.add_argument("--checkpoint", metavar="PATH", help="a checkpoint of your own (default: fetched)")
-    group.add_argument("--variant", choices=[v.value for v in Variant], default=Variant.MOBILENETV3.value)
-    group.add_argument("--refiner", choices=[r.value for r in Refiner], default=Refiner.DEEP.value)
-    group.add_argument(
-        "--engines",
-        type=Path,
-        default=Path("build/engines"),
-        metavar="DIR",
-        help="where engines are kept (default: build/engines)",
-    )
+    if background is None or isinstance(background, (tuple, np.ndarray)):
+        return NAMES["green"] if background is None else background, None
+    stack.callback(background.close)
+    return NAMES["green"], background
 
 
-def _add_video_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--rate", metavar="FPS", help="of an image folder, as 25 or 30000/1001 (default: 30)")
-    group.add_argument(
-        "--crf",
-        type=int,
-        metavar="N",
-        help="quality, 0 best to 51 worst (default: visually lossless, which is 18 for a preset of libx264)",
-    )
-    group.add_argument(
-        "--preset",
-        help="of libx264, ultrafast to veryslow, for smaller files (default: the quality of veryfast in a third of its "
-        "time, half as large again)",
-    )
-    group.add_argument(
-        "--threads",
-        type=int,
-        default=0,
-        metavar="N",
-        help="threads of decoder, network and encoder (default: all)",
-    )
-    group.add_argument("--no-audio", action="store_true", help="leave the sound out")
+def _facts(args: argparse.Namespace, engine: Engine) -> dict[str, str]:
+    """What decides the bytes beyond the input, the outputs and their options: `--resume` compares it."""
+    path = Path(args.background or "")
+    facts = {
+        "engine": engine.manifest.seal(),
+        "background": f"{args.background}",
+        "fit": args.fit,
+        "spill suppression": "no" if args.no_spill_suppression else "yes",
+    }
+    if path.is_file():
+        facts["background file"] = sha256_file(path)
+    return facts
 
 
-def _matte(
-    args: argparse.Namespace,
-    source: Source,
-    plan: OutputPlan,
-    profile: Profile,
-    background: Background,
-    options: EncodeOptions,
-) -> JobReport:
+def _engine(args: argparse.Namespace, profile: Profile) -> Engine:
     from rvm_trt.engines.openvino_library import fastest_precision
     from rvm_trt.engines.provision import provide_engine
-    from rvm_trt.runtime.session import MattingSession
-    from rvm_trt.runtime.video.job import matte_video
 
-    engine = provide_engine(
+    precision = Precision(args.precision) if args.precision else fastest_precision()
+    return provide_engine(
         profile,
         backend="cpu",
-        precision=Precision(args.precision) if args.precision else fastest_precision(),
+        precision=precision,
         checkpoint=args.checkpoint,
         engines_dir=args.engines,
+        calibration=_calibration() if precision is Precision.INT8 else None,
         progress=None if args.quiet else _say,
     )
-    with (
-        MattingSession(
-            engine, outputs=(plan.kind.value,), background=background, threads=args.threads or None
-        ) as session,
-        _progress_bar(plan.path.name, source.frame_count, quiet=args.quiet) as progress,
-    ):
-        return matte_video(
-            args.input,
-            args.output,
-            session,
-            kind=plan.kind,
-            overwrite=args.force,
-            progress=progress,
-            options=options,
-            rate=args.rate,
-        )
+
+
+def _calibration() -> CalibrationFootage:
+    from rvm_trt.benchmarks.calibration_clips import clips_footage
+    from rvm_trt.benchmarks.clips import demo_clip
+
+    return clips_footage([demo_clip()])
+
+
+@contextmanager
+def _ending_at_ctrl_c(source: Source) -> Iterator[None]:
+    """While a live input is matted, Ctrl-C ends the input: what came so far is written. A second one ends the job."""
+    if not source.clip.live:
+        yield
+        return
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        source.close()
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
 def _progress_bar(
     name: str, total: int | None, *, quiet: bool
 ) -> Iterator[Callable[[int, int | None], None] | None]:
-    if quiet:
+    if quiet or not sys.stderr.isatty():
         yield None
         return
     try:
@@ -252,16 +272,19 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _tell(report: JobReport, *, quiet: bool, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(report.to_json(), indent=2))
+def _tell(args: argparse.Namespace, reports: Sequence[JobReport], *, several: bool) -> None:
+    if args.json:
+        documents = [report.to_json() for report in reports]
+        print(json.dumps(documents if several else documents[0], indent=2))
         return
-    for notice in report.notices:
-        _say(f"note: {notice}")
-    if report.skipped_frames:
-        _say(f"note: {report.skipped_frames} damaged pieces of the input were skipped.")
-    if not quiet:
-        print(
-            f"{report.output}: {report.kind.value}, {report.frames} frames, {report.width}x{report.height}, "
-            f"{float(report.rate):.6g} FPS; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
-        )
+    for report in reports:
+        for notice in report.notices:
+            _say(f"note: {notice}")
+        if report.skipped_frames:
+            _say(f"warning: {report.skipped_frames} damaged pieces of the input were skipped.")
+        if not args.quiet:
+            line = (
+                f"{report.output}: {report.kind.value}, {report.frames} frames, {report.width}x{report.height}, "
+                f"{float(report.rate):.6g} FPS; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
+            )
+            print(line, file=sys.stderr if args.output == STANDARD_OUTPUT else sys.stdout)

@@ -198,6 +198,35 @@ def test_the_background_changes_from_the_next_frame_on(engine: Engine, frames: l
         np.testing.assert_array_equal(got, matte["composite"])
 
 
+@pytest.mark.parametrize("profile", PROFILES, ids=[profile.name for profile in PROFILES])
+def test_without_spill_suppression_the_colours_are_those_of_the_frame(
+    profile: Profile, built: Built, moving_frames: Frames
+) -> None:
+    clip = moving_frames(profile.width, profile.height, 4)
+    behind = clip[0][::-1].copy()
+    on = mattes(built(profile), clip, outputs=OUTPUTS, background=behind)
+    off = mattes(built(profile), clip, outputs=OUTPUTS, background=behind, spill_suppression=False)
+    for frame, kept, own in zip(clip, on, off, strict=True):
+        np.testing.assert_array_equal(own["pha"], kept["pha"])
+        np.testing.assert_array_equal(own["fgr"], frame)
+        np.testing.assert_array_equal(own["rgba"], np.dstack([frame, kept["pha"]]))
+        alpha = kept["pha"][..., None] / 255
+        blend = frame * alpha + behind * (1 - alpha)
+        assert np.abs(own["composite"] - blend).max() <= 1
+        assert (kept["fgr"] != frame).mean() > 0.1  # else both would be the same
+
+
+def test_states_do_not_depend_on_spill_suppression(engine: Engine, frames: list[Image]) -> None:
+    states = []
+    for spill_suppression in (True, False):
+        with MattingSession(engine, threads=1, spill_suppression=spill_suppression) as session:
+            for frame in frames[:3]:
+                session.process(frame)
+            states.append(session.state())
+    for kept, own in zip(*states, strict=True):
+        np.testing.assert_array_equal(kept, own)
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1.0, True, "2", 1025])
 def test_other_thread_counts_are_refused(threads: Any, engine: Engine) -> None:
     with pytest.raises(OptionError, match="threads"):

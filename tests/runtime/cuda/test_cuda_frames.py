@@ -80,3 +80,23 @@ def test_frames_are_those_of_the_cpu(
         got = mattes(schedule, videos)
     difference = np.abs(np.array(got).astype(int) - np.array(expected))
     assert (difference > 1).mean() <= beyond_one
+
+
+def test_without_spill_suppression_the_colours_are_those_of_the_frame(
+    running: Callable[..., World], moving_frames: Callable[..., list[Bytes]]
+) -> None:
+    frames = moving_frames(FAST.width, FAST.height, 3)
+    videos = [frames, frames[::-1]]
+    world = running(FAST, "fp32")
+    with world.schedule(("pha", "fgr", "rgba")) as (schedule, _):
+        kept = mattes(schedule, videos)
+    with world.schedule(("pha", "fgr", "rgba"), spill_suppression=False) as (schedule, _):
+        own = mattes(schedule, videos)
+    shape = (FAST.height, FAST.width)
+    sources = [frame for pair in zip(*videos, strict=True) for frame in pair]
+    for frame, one, other in zip(sources, kept, own, strict=True):
+        pha, fgr, rgba = np.split(other, np.cumsum([frame.size // 3, frame.size]))
+        np.testing.assert_array_equal(pha, one[: pha.size])
+        np.testing.assert_array_equal(fgr.reshape(*shape, 3), frame)
+        np.testing.assert_array_equal(rgba.reshape(*shape, 4), np.dstack([frame, pha.reshape(*shape)]))
+        assert (one != other).any()

@@ -164,6 +164,29 @@ def test_kernels_get_the_addresses_of_what_they_read_and_write(
         np.testing.assert_array_equal(weights[:64], file["project.weight"].ravel())
 
 
+def test_without_spill_suppression_the_graphs_clear_the_coefficients_of_the_colours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = Profile(width=SMALL.width, height=SMALL.height, ratio=SMALL.ratio, batch=2)
+    world = make_world(tmp_path, monkeypatch, profile=profile)
+
+    def leave_ones(call: Any) -> None:
+        for name in ("slope", "intercept"):
+            if call.entry == "head":
+                world.driver.bytes_at(int(call.params[name]), 2 * 4 * LOW * 4).fill(1)
+
+    world.driver.run = leave_ones
+    with world.schedule(spill_suppression=False) as (schedule, _):
+        for _ in range(2):
+            calls = since(world.driver, lambda: (schedule.submit([FRAME, FRAME]), schedule.collect()))
+            assert "cuMemsetD8Async" not in [call[0] for call in calls]  # it is in the graph
+            for params in launches(world.driver, "compose")[-2:]:
+                for name in ("slope", "intercept"):
+                    values = world.driver.bytes_at(int(params[name]), 4 * LOW * 4)
+                    assert not values[: 3 * LOW * 4].any()
+                    assert values[3 * LOW * 4 :].all()
+
+
 def test_the_background_is_what_was_set_when_the_frame_was_submitted(
     world: World, running: tuple[Schedule, CudaDevice]
 ) -> None:

@@ -29,6 +29,7 @@ def test_every_mutation_is_caught(recordings: list[tuple[Scenario, Recording]]) 
         "delete out: record ready",
         "delete host: synchronize ready (collect)",
         "delete net: fill (reset)",
+        "delete net: fill (submit)",
         "shrink sources: slot 2 is slot 0",
         "swap the states of turn 1",
     ):

@@ -30,6 +30,7 @@ SCENARIOS = st.builds(
     depth=st.integers(1, 4),
     lanes=st.integers(1, 3),
     head=st.booleans(),
+    spill_suppression=st.booleans(),
     collects=st.booleans(),
     seed=st.integers(0, 1 << 30),
 )

@@ -110,6 +110,9 @@ class FakeSession:
     def profile(self) -> Profile:
         return Profile(width=self.width, height=self.height, ratio=1.0)
 
+    def reset(self) -> None:
+        """It remembers nothing."""
+
     def run(self, frames: Any) -> Iterator[Any]:
         buffer = np.empty((self.height, self.width, 4), np.uint8)
         previous = None

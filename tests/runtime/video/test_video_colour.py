@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from rvm_trt.runtime.video.colour import FromRgb, ToRgb, pixels
+from rvm_trt.runtime.video.colour import ToRgb, pixels
+from rvm_trt.runtime.video.colour_out import FromRgb
 from rvm_trt.runtime.video.orientation import Orientation
 
 Image = npt.NDArray[np.uint8]

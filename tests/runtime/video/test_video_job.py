@@ -97,15 +97,15 @@ def test_the_slowest_encoder_gets_every_borrowed_frame_whole(
 ) -> None:
     from time import sleep
 
-    from rvm_trt.runtime.video import png
+    from rvm_trt.runtime.video import images_out
 
-    original = png.PngWriter.encode
+    original = images_out.ImageWriter.encode
 
     def slow(self: Any, *args: Any) -> None:
         sleep(0.01)
         original(self, *args)
 
-    monkeypatch.setattr(png.PngWriter, "encode", slow)
+    monkeypatch.setattr(images_out.ImageWriter, "encode", slow)
     video.write_clip(tmp_path / "in.mp4", frames=20)
     matte_video(tmp_path / "in.mp4", tmp_path / "out", video.FakeSession())
     assert numbers(tmp_path / "out", video) == list(range(20))
@@ -148,10 +148,10 @@ def test_errors_of_any_other_kind_leave_nothing_too(tmp_path: Path, video: Simpl
 def test_an_encoder_failure_in_mid_run_stops_the_job(
     tmp_path: Path, video: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rvm_trt.runtime.video import colour, encode
+    from rvm_trt.runtime.video import colour_out
 
     count = 0
-    original = colour.FromRgb.convert
+    original = colour_out.FromRgb.convert
 
     def breaking(self: Any, frame: av.VideoFrame) -> av.VideoFrame:
         nonlocal count
@@ -160,7 +160,7 @@ def test_an_encoder_failure_in_mid_run_stops_the_job(
             raise av.error.ExternalError(542398533, "Generic error in an external library")
         return original(self, frame)
 
-    monkeypatch.setattr(encode.FromRgb, "convert", breaking)
+    monkeypatch.setattr(colour_out.FromRgb, "convert", breaking)
     video.write_clip(tmp_path / "in.mp4", frames=60)
     with pytest.raises(VideoError, match=r"external library.* Stopped after 1[0-9] of 60 frames"):
         matte_video(tmp_path / "in.mp4", tmp_path / "out.mp4", video.FakeSession())

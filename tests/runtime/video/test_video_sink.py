@@ -331,12 +331,12 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(
 def test_an_encoder_error_reaches_the_writer(
     tmp_path: Path, video: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rvm_trt.runtime.video import encode
+    from rvm_trt.runtime.video import encoding
 
     def broken(*_: Any, **__: Any) -> None:
         raise av.error.ExternalError(542398533, "Generic error in an external library")
 
-    monkeypatch.setattr(encode.FromRgb, "convert", broken)
+    monkeypatch.setattr(encoding.FromRgb, "convert", broken)
     with pytest.raises(VideoError, match=r"external library.*libx264"):
         write(tmp_path / "a.mp4", video, of=clip(), kind="composite", frames=50)
     assert names_in(tmp_path) == []

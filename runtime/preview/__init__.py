@@ -1,0 +1,1 @@
+"""The preview: source, alpha and composite of a running session on a local page."""

@@ -1,0 +1,210 @@
+"""What an interrupted job keeps of one output: the packets of its whole segments, or their images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rvm_trt.files import PARTIAL, replace_dir, shortened
+from rvm_trt.runtime.video.checksum import Sum, sum_of
+from rvm_trt.runtime.video.output import OutputPlan
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+    from rvm_trt.runtime.video.packets import PacketWriter
+
+SEGMENT_FRAMES = 250
+_LONGEST_NAME = 200
+
+
+def partial_folder(output: Path) -> Path:
+    """Returns where a job keeps what is to become an output: a hidden folder beside it."""
+    name = output.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{shortened(name, _LONGEST_NAME - 17)}-{digest}"
+    return output.parent / f".{name}{PARTIAL}"
+
+
+class OutputStore(ABC):
+    """What is kept of one output. A segment counts once the journal says so.
+
+    Attributes:
+        plan: the output.
+        folder: where all is kept.
+        segment_frames: frames of a segment.
+        segments: how many segments are whole.
+
+    Args:
+        plan: the output.
+        segment_frames: frames of a segment.
+    """
+
+    def __init__(self, plan: OutputPlan, *, segment_frames: int) -> None:
+        self.plan = plan
+        self.folder = partial_folder(plan.path)
+        self.segment_frames = segment_frames
+        self.segments = 0
+
+    @property
+    def frames(self) -> int:
+        """How many frames the whole segments hold."""
+        return self.segments * self.segment_frames
+
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """Counts the segment that was just written as whole, and returns what it holds, as plain JSON values."""
+
+    @abstractmethod
+    def is_whole(self, segment: int, record: object) -> bool:
+        """Whether a segment still holds what its record says."""
+
+    @abstractmethod
+    def trim(self) -> None:
+        """Removes everything that is not of a whole segment."""
+
+    @abstractmethod
+    def reclaim(self) -> None:
+        """Takes back what was put in its place by a job that was interrupted while it did so."""
+
+    @abstractmethod
+    def place(self) -> AbstractContextManager[Path]:
+        """Gives where the output is to be written, and puts it in its place at the end of the block."""
+
+
+class PacketFiles(OutputStore):
+    """Keeps the packets of a video, a file for each segment. See `encode.PacketStore`."""
+
+    def __init__(self, plan: OutputPlan, *, segment_frames: int) -> None:
+        super().__init__(plan, segment_frames=segment_frames)
+        self._writer: PacketWriter | None = None
+        self._written = Sum(0, 0)
+
+    def packets(self, *, time_base: Fraction, extradata: bytes | None) -> Iterator[Packet[VideoStream]]:
+        """Yields the packets of the whole segments in order; raises `VideoError` where they are of another encoder."""
+        from rvm_trt.runtime.video.packets import read_packets
+
+        for segment in range(self.segments):
+            yield from read_packets(self._file(segment), time_base=time_base, extradata=extradata)
+
+    def append(self, packet: Packet[VideoStream], *, extradata: bytes | None) -> None:
+        """Keeps a packet of the segment under way; raises `OSError`."""
+        if self._writer is None:
+            from rvm_trt.runtime.video.packets import PacketWriter
+
+            self._writer = PacketWriter(self._file(self.segments), extradata=extradata)
+        self._writer.append(packet)
+
+    def end_segment(self) -> None:
+        """Completes the file of the segment under way; raises `OSError`."""
+        assert self._writer is not None
+        self._written = self._writer.finish()
+        self._writer = None
+
+    def record(self) -> dict[str, Any]:
+        """Size and CRC-32 of the segment's file."""
+        self.segments += 1
+        return self._written._asdict()
+
+    def is_whole(self, segment: int, record: object) -> bool:
+        """Whether the segment's file has the size and the CRC-32 of its record."""
+        file = self._file(segment)
+        return file.is_file() and sum_of(file)._asdict() == record
+
+    def trim(self) -> None:
+        """Removes the file under way, and the output as far as it was written."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        whole = {self._file(segment).name for segment in range(self.segments)}
+        for file in self.folder.iterdir():
+            if file.name.startswith(("packets-", "output")) and file.name not in whole:
+                file.unlink()
+
+    def reclaim(self) -> None:
+        """Nothing: the packets are still here."""
+
+    @contextmanager
+    def place(self) -> Iterator[Path]:
+        """Yields a file in the folder, which replaces the output at the end."""
+        file = self.folder / f"output{self.plan.path.suffix}"
+        yield file
+        file.replace(self.plan.path)
+
+    def _file(self, segment: int) -> Path:
+        return self.folder / f"packets-{segment:06d}"
+
+
+class ImageFiles(OutputStore):
+    """Keeps numbered images, in the folder that becomes the output."""
+
+    def record(self) -> dict[str, Any]:
+        """Number and size in bytes of the segment's images."""
+        self.segments += 1
+        return self._count(self.segments - 1)
+
+    def is_whole(self, segment: int, record: object) -> bool:
+        """Whether the segment's images have the number and the size of its record."""
+        return self._count(segment) == record
+
+    def trim(self) -> None:
+        """Removes the images of the segment under way."""
+        for file in self._images.iterdir() if self._images.is_dir() else ():
+            if not (file.stem.isdecimal() and int(file.stem) < self.frames):
+                file.unlink()
+
+    def reclaim(self) -> None:
+        """Takes the images back from where the output was put."""
+        if self.plan.path.is_dir() and not self._images.exists():
+            self.plan.path.replace(self._images)
+
+    @contextmanager
+    def place(self) -> Iterator[Path]:
+        """Yields the folder of the images, which replaces the output at the end."""
+        self._images.mkdir(exist_ok=True)
+        yield self._images
+        replace_dir(self._images, self.plan.path)
+
+    @property
+    def _images(self) -> Path:
+        return self.folder / "images"
+
+    def _count(self, segment: int) -> dict[str, Any]:
+        numbers = range(segment * self.segment_frames, (segment + 1) * self.segment_frames)
+        files = [self._images / f"{number:06d}.{self.plan.format.value}" for number in numbers]
+        sizes = [file.stat().st_size for file in files if file.is_file()]
+        return {"images": len(sizes), "size_bytes": sum(sizes)}
+
+
+def make_store(plan: OutputPlan, *, segment_frames: int) -> PacketFiles | ImageFiles:
+    """Returns the store for an output that is a video or a folder of images; makes nothing yet."""
+    kind = ImageFiles if plan.format.is_folder else PacketFiles
+    return kind(plan, segment_frames=segment_frames)
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder and what is in it, if it is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Removes a job's folder so that a kill meanwhile leaves all of it or nothing: it gets another name first."""
+    old = discarded(folder)
+    remove(old)
+    with suppress(OSError):  # then what is left is found, and is as good as new
+        folder.replace(old)
+    remove(old)
+
+
+def discarded(folder: Path) -> Path:
+    """Returns the name under which `discard` removes a folder; what a kill left there is nobody's."""
+    return folder.with_name(f"{folder.name}-old")

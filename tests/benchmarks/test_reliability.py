@@ -1,0 +1,102 @@
+"""The fault runs: what counts as broken, that the watchdog bites, and the page."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rvm_trt.benchmarks.broken_inputs import broken_inputs
+from rvm_trt.benchmarks.fault_runner import Outcome, call_in_child, start
+from rvm_trt.benchmarks.fault_scenarios import scenarios
+from rvm_trt.benchmarks.reliability import Group, check_run, count_frames
+from rvm_trt.benchmarks.reliability_report import write_report
+
+GOOD = Outcome(code=0, out="{}", err="", seconds=1.0, left=())
+REFUSED = replace(GOOD, code=1, err="rvm-trt matte: input 'x': got text, expected a video. Check it.")
+TRACEBACK = "Traceback (most recent call last):\n  File\nValueError: no"
+
+
+def test_inputs_are_broken_in_at_least_300_ways_each_with_its_own_name(tmp_path: Path) -> None:
+    cases = list(broken_inputs(tmp_path))
+    assert len(cases) >= 300
+    assert len({case.name for case in cases}) == len(cases)
+    cut = next(case for case in cases if case.name == "cut at 50.0% .mkv")
+    assert 0 < cut.make(tmp_path).stat().st_size < (tmp_path / "good.mkv").stat().st_size
+    assert count_frames(tmp_path / "good.mkv") > count_frames(tmp_path / "input.mkv") > 0
+
+
+def test_a_good_run_and_a_clear_refusal_break_nothing(tmp_path: Path) -> None:
+    output = tmp_path / "out.mkv"
+    assert check_run(REFUSED, output) == []
+    output.touch()
+    assert check_run(GOOD, output) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (replace(REFUSED, code=None), "did not end"),
+        (replace(REFUSED, code=-12), "exit code -12"),
+        (replace(REFUSED, code=70), "exit code 70"),
+        (replace(REFUSED, err=REFUSED.err + TRACEBACK), "a traceback: ValueError: no"),
+        (replace(REFUSED, err="Segmentation fault"), "no clear message"),
+        (replace(REFUSED, left=("file /tmp/x",)), "left behind: file /tmp/x"),
+    ],
+)
+def test_what_breaks_a_requirement(outcome: Outcome, words: str, tmp_path: Path) -> None:
+    (fault,) = check_run(outcome, tmp_path / "out.mkv")
+    assert words in fault
+
+
+def test_an_output_after_a_failure_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "out.mkv").touch()
+    assert check_run(REFUSED, tmp_path / "out.mkv") == ["an output under its name after a failure"]
+
+
+def test_a_child_runs_the_command_and_tells_what_it_said(tmp_path: Path) -> None:
+    outcome = start(["matte", "missing.mp4", "-o", "out.mp4"], tmp_path).wait(timeout_s=60)
+    assert (outcome.code, outcome.left) == (1, ())
+    assert outcome.err.startswith("rvm-trt matte: ")
+    assert start(["--no-such-option"], tmp_path / "usage").wait(timeout_s=60).code == 2
+
+
+def test_the_watchdog_ends_a_child_that_hangs_and_a_killed_one_says_so(tmp_path: Path) -> None:
+    child = start(["--version"], tmp_path / "stopped")
+    child.signal(signal.SIGSTOP)
+    assert child.wait(timeout_s=0.3).code in (None, 0)  # it may have been faster than the signal
+    child = start(["doctor"], tmp_path / "killed")
+    child.signal(signal.SIGKILL)
+    outcome = child.wait(timeout_s=60)
+    assert outcome.code is not None
+    assert outcome.code < 0
+
+
+def test_a_function_in_a_child_may_crash_or_hang() -> None:
+    assert call_in_child(lambda: 7, timeout_s=10) == 7
+    assert call_in_child(lambda: signal.raise_signal(signal.SIGKILL) or 0, timeout_s=10) is None
+    assert call_in_child(lambda: signal.pause() or 0, timeout_s=0.2) is None
+
+
+def test_the_page_has_a_row_for_each_group_and_names_what_is_broken(tmp_path: Path) -> None:
+    group = Group(name="truncated")
+    group.add("cut in half", GOOD, [], {"frames": 12, "skipped_frames": 3})
+    group.add("cut to nothing", REFUSED, ["a traceback: no"], None)
+    document = {
+        "date": "2026-11-23",
+        "python": "3.11",
+        "command": "python -m …",
+        "timeout_s": 120.0,
+        "groups": [vars(group)],
+    }
+    write_report(document, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "| truncated | 2 | 1 | 1 | 12 | 3 | 1.0 | 1 |" in page
+    assert "- cut to nothing: a traceback: no" in page
+
+
+def test_every_scenario_has_a_name_of_its_own() -> None:
+    names = [scenario.name for scenario in scenarios(kills=1)]
+    assert len(set(names)) == len(names) == 8
