@@ -15,8 +15,9 @@ CALIBRATION ?=
 REPORT ?=
 QUICK ?=
 COMPARE ?=
+SECONDS ?= 60
 
-.PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture report-picture parity docs reliability lint types format clean
+.PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture report-picture parity docs reliability fuzz lint types format clean
 
 help:
 	@echo "make demo      set up, then matte a clip of a person: see build/demo/"
@@ -30,6 +31,7 @@ help:
 	@echo "make half      prove FP16 on real frames: CLIPS='paths' CHECKPOINT=path"
 	@echo "make docs      the guides and the reference as a site: see build/site/"
 	@echo "make reliability  broken inputs, full disks, kills: writes docs/reliability.md (15 minutes)"
+	@echo "make fuzz      everything that is read from outside, under atheris: [SECONDS=60] for each target"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
 	@echo "make verify-schedule  prove the order of copies, kernels and states without a GPU [ENGINE=path]"
 	@echo "make lint types format clean"
@@ -89,6 +91,10 @@ docs: $(READY)
 
 reliability: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.reliability
+
+fuzz: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt atheris
+	@$(BIN)/python tests/fuzz --seconds $(SECONDS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -36,11 +36,11 @@ Alphas = npt.NDArray[np.uint8]
 PROFILE = Profile(width=512, height=288, ratio=0.5)
 THREADS = 1
 AT_CUT = (1, 5, 15, 30)
-WARM_UP = (0, 1, 2, 5, 10, 25, 50)
+WARM_UP = (0, 1, 2, 5, 10, 25, 50, 100)
 _SHOT = 40  # frames before a cut
 _CUT_PLACES = (40, 70, 100)  # where the second shot is entered
 _STARTS = (30, 55, 80, 105, 130, 155)
-_FRAMES = 210  # of each clip: the last start and the longest warm-up fit in
+_FRAMES = 260  # of each clip: the last start and the longest warm-up fit in
 
 
 def at_cuts(sessions: Mapping[str, Matter], clips: Mapping[str, Sequence[Image]]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def at_cuts(sessions: Mapping[str, Matter], clips: Mapping[str, Sequence[Image]]
     """
     reference = sessions["fp32"]
     whole = {name: _matted(reference, frames) for name, frames in clips.items()}
-    errors: dict[tuple[str, str, str], list[npt.NDArray[np.float64]]] = {}
+    errors: dict[tuple[str, str, str, str], list[npt.NDArray[np.float64]]] = {}
     joins = [(first, second, place) for first, second in permutations(clips, 2) for place in _CUT_PLACES]
     for first, second, place in joins:
         shot = clips[second][place : place + max(AT_CUT)]
@@ -65,11 +65,12 @@ def at_cuts(sessions: Mapping[str, Matter], clips: Mapping[str, Sequence[Image]]
             carried = _matted(session, shot, reset=False)
             for states, alphas in (("carried", carried), ("reset", _matted(session, shot))):
                 for against, expected in (("uninterrupted", settled), ("from zero", fresh)):
-                    errors.setdefault((name, states, against), []).append(_mads(alphas, expected))
+                    errors.setdefault((second, name, states, against), []).append(_mads(alphas, expected))
     return {
         "joins": len(joins),
         "rows": [
             {
+                "into": second,
                 "engine": name,
                 "states": states,
                 "against": f"fp32, {against}",
@@ -78,7 +79,7 @@ def at_cuts(sessions: Mapping[str, Matter], clips: Mapping[str, Sequence[Image]]
                     for count in AT_CUT
                 },
             }
-            for (name, states, against), series in errors.items()
+            for (second, name, states, against), series in errors.items()
         ],
     }
 
@@ -88,7 +89,7 @@ def warm_up(session: Matter, clips: Mapping[str, Sequence[Image]]) -> list[dict[
 
     Args:
         session: mattes.
-        clips: name → at least 210 frames.
+        clips: name → at least 260 frames.
     """
     rows = []
     for name, frames in clips.items():
@@ -153,7 +154,7 @@ def run(args: argparse.Namespace, tell: Callable[[str], None]) -> dict[str, Any]
         "schema": 1,
         "benchmark": "zero-states",
         "protocol": "CPU engines; clips back and forth, cropped along a slow path, with noise of 2 levels; alpha in "
-        f"0..1 from 8 bits; cuts: {_SHOT} frames of one clip, then the other from the middle, means over all joins and "
+        f"0..1 from 8 bits; cuts: {_SHOT} frames of one clip, then the other from the middle, means over the joins and "
         "over the first n frames; warm-up: the frame after n frames from zero states, FP32",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "rvm_trt.benchmarks.zero_states", *words]),
@@ -168,7 +169,8 @@ def run(args: argparse.Namespace, tell: Callable[[str], None]) -> dict[str, Any]
 def summary(result: Mapping[str, Any]) -> Iterator[str]:
     """Yields the lines that `main` prints."""
     for row in result["cuts"]["rows"]:
-        yield f"{row['engine']}, states {row['states']}, against {row['against']}: {row['mad_e3_first_frames']}"
+        states = f"into {row['into']}, {row['engine']}, states {row['states']}"
+        yield f"{states}, against {row['against']}: {row['mad_e3_first_frames']}"
     for row in result["warm_up"]:
         yield f"{row['clip']}, after frames: {row['mad_e3_after_frames']}"
 

@@ -7,13 +7,14 @@ from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from rvm_trt.runtime.video.container import open_input
+from rvm_trt.runtime.video.container import open_input, read_packets
 
 _LEAD_S = 2
 _LAYOUTS: Mapping[int, str] = {1: "mono", 2: "stereo"}
@@ -91,6 +92,10 @@ class AudioCopy:
         self._input.close()
 
     def _add(self, stream: AudioStream) -> None:
+        context: Any = stream.codec_context  # PyAV's type hints leave out that there may be none.
+        if context is None:
+            self._notice("Sound was left out: FFmpeg does not know what codes it.")
+            return
         try:
             copy = self._output.add_stream_from_template(stream)
         except ValueError:
@@ -111,7 +116,7 @@ class AudioCopy:
             return
         self._seek()
         open_streams = set(self._streams)
-        packets = self._input.demux(tuple(s for s in self._input.streams.audio if s.index in open_streams))
+        packets = read_packets(self._input, [s for s in self._input.streams.audio if s.index in open_streams])
         while open_streams:
             try:
                 packet = next(packets, None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 
 from rvm_trt.runtime.video.source import LARGEST_SIDE
 
@@ -41,3 +44,20 @@ def open_input(address: Path | str | Readable) -> InputContainer:
         timeout = (OPEN_TIMEOUT_S, READ_TIMEOUT_S)
         return av.open(address, "r", metadata_errors="ignore", options=LIMITS | _NETWORK, timeout=timeout)
     return av.open(address, "r", metadata_errors="ignore", options=LIMITS)
+
+
+def read_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Any]]:
+    """Yields the packets of some streams; raises `av.FFmpegError` where the file cannot be read on.
+
+    In a damaged file more streams may seem to begin in the middle; they are passed over.
+    """
+    packets = container.demux(tuple(streams))
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:  # PyAV has no place for the packet of a stream that was not there at first.
+            packets = container.demux(tuple(streams))
+            continue
+        if packet is None:
+            return
+        yield packet

@@ -12,7 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from rvm_trt.errors import VideoError
-from rvm_trt.runtime.video.container import LIMITS
+from rvm_trt.runtime.video.container import LIMITS, read_packets
 from rvm_trt.runtime.video.deinterlace import Deinterlacer
 from rvm_trt.runtime.video.picture import Picture
 from rvm_trt.runtime.video.source import LARGEST_SIDE
@@ -111,7 +111,7 @@ class Reader:
         yield from [] if self._deinterlacer is None else self._deinterlacer.push(None)
 
     def _decoded(self) -> Iterator[Picture]:
-        packets = self.container.demux(self.stream)
+        packets = read_packets(self.container, [self.stream])
         while not self._stopped:
             try:
                 packet = next(packets, None)

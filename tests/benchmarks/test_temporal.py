@@ -26,19 +26,27 @@ SMALL = Profile(width=64, height=48, ratio=0.5)
 
 
 class Fading:
-    """A session whose alpha is the mean of the frame and of the alpha before, off by what is asked for."""
+    """A session whose alpha is the mean of the frame and of the alpha before, off by what is asked for.
+
+    It lends its memory, as sessions do.
+    """
 
     def __init__(self, off: Callable[[int], float] = lambda _: 0.0) -> None:
         self._off = off
         self._frames = 0
         self.resets = 0
         self._alpha: Any = 0.0
+        self._lent: list[Image] = []
 
     def process(self, frame: Image) -> Any:
         self._alpha = (self._alpha + frame[..., 0].astype(np.float32)) / 2
         self._frames += 1
         alpha = self._alpha + 255 * self._off(self._frames)
-        return SimpleNamespace(pha=alpha.round().clip(0, 255).astype(np.uint8))
+        if not self._lent:
+            self._lent = [np.empty(alpha.shape, np.uint8) for _ in range(2)]
+        self._lent.reverse()
+        self._lent[0][:] = alpha.round().clip(0, 255)
+        return SimpleNamespace(pha=self._lent[0])
 
     def reset(self) -> None:
         self._alpha = 0.0
@@ -128,20 +136,27 @@ def test_carried_states_err_and_reset_ones_start_from_nothing() -> None:
     clips = {"dark": grey(0, 130), "bright": grey(200, 130)}
     result = at_cuts({"fp32": Fading()}, clips)
     assert result["joins"] == 6
-    rows = {(row["states"], row["against"]): row["mad_e3_first_frames"] for row in result["rows"]}
-    assert rows["reset", "fp32, from zero"]["30"] == 0
-    # Half of the joins go from bright to dark, where only what is carried errs.
-    assert rows["carried", "fp32, uninterrupted"]["1"] == pytest.approx(100 / 255 * 1e3, abs=2)
-    assert rows["reset", "fp32, uninterrupted"]["1"] == pytest.approx(50 / 255 * 1e3, abs=2)
-    assert rows["carried", "fp32, uninterrupted"]["30"] < rows["carried", "fp32, uninterrupted"]["5"]
+    rows = {
+        (row["into"], row["states"], row["against"]): row["mad_e3_first_frames"] for row in result["rows"]
+    }
+    assert rows["bright", "reset", "fp32, from zero"]["30"] == 0
+    # Zero states are right for a dark shot; a bright one carries half of its light over to the next frame.
+    assert rows["dark", "carried", "fp32, uninterrupted"]["1"] == pytest.approx(100 / 255 * 1e3, abs=2)
+    assert rows["dark", "reset", "fp32, uninterrupted"]["1"] == 0
+    carried = rows["bright", "carried", "fp32, uninterrupted"]
+    assert carried["1"] == pytest.approx(100 / 255 * 1e3, abs=2)
+    assert carried["30"] < carried["5"] < carried["1"]
 
 
 def test_warm_up_tells_when_the_start_is_forgotten() -> None:
-    (row,) = warm_up(Fading(), {"grey": grey(255, 210)})
+    brighter = [picture for level in range(260) for picture in grey(level // 2, 1)]
+    row, rising = warm_up(Fading(), {"grey": grey(255, 260), "brighter": brighter})
     errors = row["mad_e3_after_frames"]
     assert [errors[key] for key in ("0", "1", "2")] == pytest.approx([500, 250, 125], abs=3)
     assert errors["50"] == 0
     assert row["worst_start_mad_e3_after_frames"] == errors
+    assert rising["mad_e3_after_frames"]["0"] < rising["worst_start_mad_e3_after_frames"]["0"]
+    assert rising["mad_e3_after_frames"]["50"] == 0
 
 
 def test_joins_are_the_same_each_time_and_of_every_kind(moving_frames: Moving) -> None:

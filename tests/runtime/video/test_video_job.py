@@ -178,6 +178,14 @@ def test_a_size_that_changes_in_mid_run_is_one_message(tmp_path: Path, video: Si
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_sound_in_an_unknown_code_is_left_out_and_said(tmp_path: Path, video: SimpleNamespace) -> None:
+    path = video.write_clip(tmp_path / "in.mkv", frames=12, sound_s=0.4)
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    report = matte_video(path, tmp_path / "out.mp4", video.FakeSession())
+    assert report.frames == 12
+    assert any("Sound was left out" in notice for notice in report.notices)
+
+
 def test_a_session_of_another_size_is_refused(tmp_path: Path, video: SimpleNamespace) -> None:
     video.write_clip(tmp_path / "in.mp4", frames=2)
     with pytest.raises(FrameError, match="got 160x96, expected 320x180"):
