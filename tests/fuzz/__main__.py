@@ -90,6 +90,12 @@ def environment() -> Mapping[str, Any]:
     }
 
 
+def _kept(path: Path) -> dict[str, Any]:
+    """Returns the figures of an earlier run, of which some targets are run again."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["targets"] if path.exists() else {}
+    return found
+
+
 def main() -> int:
     """Returns 1 where a target found something."""
     sys.path.insert(0, str(HERE.parent / "export"))
@@ -110,7 +116,7 @@ def main() -> int:
     if unknown := set(args.targets) - set(TARGETS):
         parser.error(f"no target {', '.join(sorted(unknown))}")
     args.artifacts.mkdir(parents=True, exist_ok=True)
-    results = {}
+    results = _kept(args.output) if args.targets and args.output else {}
     for name in args.targets or TARGETS:
         figures = results[name] = {
             "what": TARGETS[name].what,
