@@ -94,7 +94,7 @@ reliability: $(READY)
 
 fuzz: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt atheris
-	@$(BIN)/python tests/fuzz --seconds $(SECONDS)
+	@nice -n 19 $(BIN)/python tests/fuzz --seconds $(SECONDS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ from fuzz_targets import TARGETS, Target
 
 from rvm_trt.export import checkpoint, webmodel
 
+ROOT = Path(__file__).parents[2]
 MUTANTS = 60
 # These are not whole on purpose: they reach messages that a whole one does not.
 INCOMPLETE = {("checkpoint", "some"), ("checkpoint", "kept"), ("web-model", "few")}
@@ -45,3 +47,19 @@ def mutant(target: Target, data: bytes, rng: Random) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 3))):
         data = target.mutate(data, rng)
     return data
+
+
+def test_the_committed_run_covers_every_target_found_nothing_and_is_told_as_it_was() -> None:
+    told = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    document = json.loads((ROOT / "benchmarks" / "results" / "fuzz.json").read_text(encoding="utf-8"))
+    assert set(document["targets"]) == set(TARGETS)
+    for name, figures in document["targets"].items():
+        assert figures["findings"] == [], name
+        assert figures["executions"] >= 100_000 or figures["seconds"] >= 600, name
+        row = (
+            figures["executions"],
+            figures["seconds"],
+            figures["coverage_features"],
+            figures["peak_rss_mb"],
+        )
+        assert f"| `{name}` | {' | '.join(f'{figure:,}' for figure in row)} |" in told
