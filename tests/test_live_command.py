@@ -91,6 +91,8 @@ def test_composites_reach_the_virtual_camera(capsys: pytest.CaptureFixture[str])
     [
         (["--size", "big"], "--size: got 'big', expected as 1280x720"),
         (["--background", "greeen"], "'greeen'"),
+        (["--background", "transparent"], "--background: got none, expected a colour or an image"),
+        (["--background", "blur"], "changes from frame to frame"),
     ],
 )
 def test_mistakes_are_one_message(

@@ -15,12 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rvm_trt.commands.background import parse_background
+import numpy as np
+
+from rvm_trt.commands.background import Background, parse_background
 from rvm_trt.errors import DependencyError, OptionError, VideoError
 from rvm_trt.options import Precision
 
 if TYPE_CHECKING:
     from rvm_trt.runtime.live import LiveReport
+    from rvm_trt.runtime.video.backdrop import Backdrop
     from rvm_trt.runtime.video.camera import Camera
 
 HELP = "matte a camera into a virtual camera"
@@ -97,15 +100,17 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _still(background: Any) -> Any:
-    if hasattr(background, "image"):
-        raise OptionError(
-            "--background",
-            got="one that changes from frame to frame",
-            expected="a colour or an image",
-            todo="Choose one of these for live matting.",
-        )
-    return background
+def _still(background: Background | Backdrop | None) -> Background:
+    if isinstance(background, tuple | np.ndarray):
+        return background
+    if background is not None:
+        background.close()
+    raise OptionError(
+        "--background",
+        got="none" if background is None else "one that changes from frame to frame",
+        expected="a colour or an image",
+        todo="Choose one of these for live matting.",
+    )
 
 
 def _engine(args: argparse.Namespace, camera: Camera) -> Any:
