@@ -119,6 +119,7 @@ def start(
     memory_bytes: int | None = None,
     stdout: int | None = None,
     repeats: int = 1,
+    prepare: Callable[[], object] | None = None,
 ) -> Child:
     """Forks a child that runs ``rvm-trt`` with these arguments.
 
@@ -130,6 +131,7 @@ def start(
         stdout: a file descriptor to write to in place of a file; the caller closes its own.
         repeats: how often it runs the command. Of more than once, what is told as left behind is what all but the first
             left, and memory that grew by more than 32 MiB.
+        prepare: called in the child before the command: puts something that fails in the place of what does not.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("out", "err"):
@@ -138,7 +140,7 @@ def start(
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _run_child(list(arguments), folder, file_bytes, memory_bytes, stdout, repeats)
+        _run_child(list(arguments), folder, file_bytes, memory_bytes, stdout, repeats, prepare)
     return Child(pid, folder)
 
 
@@ -172,6 +174,7 @@ def _run_child(
     memory_bytes: int | None,
     stdout: int | None,
     repeats: int,
+    prepare: Callable[[], object] | None,
 ) -> None:
     """Runs the command and ends the process: nothing of the parent's may go on in the child."""
     code = 99
@@ -181,6 +184,10 @@ def _run_child(
         os.dup2(os.open(folder / "err", os.O_WRONLY), 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # a test may have replaced the parent's
+        # Whoever starts this in the background may have made it deaf to Ctrl-C, and its children with it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if prepare is not None:
+            prepare()
         _limit(file_bytes, memory_bytes)
         before, code = _held(), _main(arguments)
         if repeats > 1:

@@ -1,4 +1,4 @@
-"""Faults that are not in the input: full disks, places that cannot be written to, kills, two jobs at once and more."""
+"""Faults that are not in the input: places that cannot be written to, kills, two jobs at once and more."""
 
 from __future__ import annotations
 
@@ -8,54 +8,26 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
-from rvm_trt.benchmarks.fault_runner import Child, Outcome, start
+from rvm_trt.benchmarks.fault_hardware import failing_encoder, full_disk, read_only_disk, unplugged_camera
+from rvm_trt.benchmarks.fault_runner import Child, start
+from rvm_trt.benchmarks.fault_scenario import TARGETS, TIMEOUT_S, Result, Scenario, command
 from rvm_trt.benchmarks.good_clips import write_good_clip
 
-_TIMEOUT_S = 120.0
 _LONG = 900
 _MIB = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """A run of a scenario.
-
-    Attributes:
-        name: which.
-        outcome: how it ended.
-        output: what it was to write.
-        faults: what the scenario itself found wrong.
-        checked: whether it has to meet what every run has to: not if it was killed.
-    """
-
-    name: str
-    outcome: Outcome
-    output: Path
-    faults: list[str] = field(default_factory=list)
-    checked: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """A row of the table.
-
-    Attributes:
-        name: what happens.
-        run: runs it in an empty folder with a folder of engines.
-    """
-
-    name: str
-    run: Callable[[Path, Path], Iterator[Result]]
 
 
 def scenarios(*, kills: int) -> tuple[Scenario, ...]:
     """Returns all, with so many kills."""
     return (
-        Scenario(name="no room for the output", run=_full_disk),
+        Scenario(name="a limit on the size of files", run=_small_files),
+        Scenario(name="a full disk", run=full_disk),
+        Scenario(name="an encoder that fails", run=failing_encoder),
+        Scenario(name="a camera that is unplugged", run=unplugged_camera),
+        Scenario(name="a disk that is read-only", run=read_only_disk),
         Scenario(name="places that cannot be written to", run=_unwritable),
         Scenario(name="the reader of a pipe goes away", run=_closed_pipe),
         Scenario(name="two jobs on one output", run=_two_jobs),
@@ -68,38 +40,15 @@ def scenarios(*, kills: int) -> tuple[Scenario, ...]:
     )
 
 
-def _command(clip: Path, output: Path | str, engines: Path, *more: str) -> list[str]:
-    return [
-        "matte",
-        str(clip),
-        "-o",
-        str(output),
-        "--engines",
-        str(engines),
-        "--quiet",
-        "--threads",
-        "1",
-        *more,
-    ]
-
-
-def _full_disk(folder: Path, engines: Path) -> Iterator[Result]:
+def _small_files(folder: Path, engines: Path) -> Iterator[Result]:
     clip = write_good_clip(folder / "in.mp4", ".mp4")
     for limit in (1000, 2000, 4096, 8192):
-        for target, more in (
-            ("out.mkv", ()),
-            ("out.mp4", ()),
-            ("out.webm", ()),
-            ("out.mov", ("--output-kind", "rgba")),
-            ("images/", ()),
-        ):
-            place = folder / f"{limit}-{target.strip('/')}"
+        for target, more in TARGETS:
+            place = folder / f"{limit}-{target}"
             place.mkdir()
             output = place / target
-            child = start(
-                _command(clip, f"{place}/{target}", engines, *more), place / "streams", file_bytes=limit
-            )
-            outcome = child.wait(timeout_s=_TIMEOUT_S)
+            child = start(command(clip, output, engines, *more), place / "streams", file_bytes=limit)
+            outcome = child.wait(timeout_s=TIMEOUT_S)
             left = [each.name for each in place.iterdir() if each.name not in ("streams", output.name)]
             faults = [f"left behind: {name}" for name in left]
             yield Result(name=f"{target}, {limit} bytes", outcome=outcome, output=output, faults=faults)
@@ -118,8 +67,8 @@ def _unwritable(folder: Path, engines: Path) -> Iterator[Result]:
             f"{folder}/taken.mkv",
         )
     ):
-        outcome = start(_command(clip, target, engines), folder / f"streams-{number}").wait(
-            timeout_s=_TIMEOUT_S
+        outcome = start(command(clip, target, engines), folder / f"streams-{number}").wait(
+            timeout_s=TIMEOUT_S
         )
         faults = [] if outcome.code == 1 else [f"exit code {outcome.code}, not 1"]
         yield Result(
@@ -132,14 +81,14 @@ def _closed_pipe(folder: Path, engines: Path) -> Iterator[Result]:
     for number, size in enumerate((0, 1, 1000, 100_000, 300_000)):
         reading, writing = os.pipe()
         child = start(
-            _command(clip, "-", engines, "--output-kind", "rgba"),
+            command(clip, "-", engines, "--output-kind", "rgba"),
             folder / f"streams-{number}",
             stdout=writing,
         )
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
             got = len(pipe.read(size))
-        outcome = child.wait(timeout_s=_TIMEOUT_S)
+        outcome = child.wait(timeout_s=TIMEOUT_S)
         faults = [] if got == size else [f"{got} bytes came before the end, not {size}"]
         yield Result(name=f"after {size} bytes", outcome=outcome, output=Path("/none"), faults=faults)
 
@@ -149,10 +98,10 @@ def _two_jobs(folder: Path, engines: Path) -> Iterator[Result]:
     for attempt in range(3):
         output = folder / f"out-{attempt}.mkv"
         children = [
-            start(_command(clip, output, engines), folder / f"streams-{attempt}-{number}")
+            start(command(clip, output, engines), folder / f"streams-{attempt}-{number}")
             for number in range(2)
         ]
-        outcomes = [child.wait(timeout_s=_TIMEOUT_S) for child in children]
+        outcomes = [child.wait(timeout_s=TIMEOUT_S) for child in children]
         won = [outcome for outcome in outcomes if outcome.code == 0]
         faults = [] if len(won) == 1 else [f"exit codes {[outcome.code for outcome in outcomes]}"]
         faults += [] if output.is_file() else ["no output"]
@@ -166,8 +115,8 @@ def _little_memory(folder: Path, engines: Path) -> Iterator[Result]:
     clip = write_good_clip(folder / "in.mp4", ".mp4")
     for size in (1, 16, 64, 128, 256, 512):
         output = folder / f"{size}.mkv"
-        child = start(_command(clip, output, engines), folder / f"streams-{size}", memory_bytes=size * _MIB)
-        outcome = child.wait(timeout_s=_TIMEOUT_S)
+        child = start(command(clip, output, engines), folder / f"streams-{size}", memory_bytes=size * _MIB)
+        outcome = child.wait(timeout_s=TIMEOUT_S)
         # A library that gets no memory may end the process on the spot: nothing half-written may stand there then.
         aborted = outcome.code is not None and outcome.code < 0
         faults = ["an output under its name"] if aborted and output.exists() else []
@@ -178,8 +127,8 @@ def _little_memory(folder: Path, engines: Path) -> Iterator[Result]:
 def _many_jobs(folder: Path, engines: Path) -> Iterator[Result]:
     clip = write_good_clip(folder / "in.mp4", ".mp4")
     output = folder / "out.mkv"
-    child = start(_command(clip, output, engines, "--force"), folder / "streams", repeats=20)
-    yield Result(name="20 jobs", outcome=child.wait(timeout_s=10 * _TIMEOUT_S), output=output)
+    child = start(command(clip, output, engines, "--force"), folder / "streams", repeats=20)
+    yield Result(name="20 jobs", outcome=child.wait(timeout_s=10 * TIMEOUT_S), output=output)
 
 
 def _interrupted(folder: Path, engines: Path) -> Iterator[Result]:
@@ -187,9 +136,9 @@ def _interrupted(folder: Path, engines: Path) -> Iterator[Result]:
     rng = random.Random(1)
     for number in range(20):
         output = folder / f"{number}.mkv"
-        child = start(_command(clip, output, engines), folder / f"streams-{number}")
+        child = start(command(clip, output, engines), folder / f"streams-{number}")
         _later(child, rng.uniform(0.05, seconds), signal.SIGINT)
-        outcome = child.wait(timeout_s=_TIMEOUT_S)
+        outcome = child.wait(timeout_s=TIMEOUT_S)
         faults = [] if outcome.code in (0, 130) else [f"exit code {outcome.code}, not 130"]
         yield Result(name=f"number {number}", outcome=outcome, output=output, faults=faults)
 
@@ -202,9 +151,9 @@ def _killed(folder: Path, engines: Path, kills: int) -> Iterator[Result]:
         place = folder / str(number)
         place.mkdir()
         output = place / "out.mkv"
-        child = start(_command(clip, output, engines), place / "streams")
+        child = start(command(clip, output, engines), place / "streams")
         _later(child, rng.uniform(0.0, seconds), signal.SIGKILL)
-        outcome = child.wait(timeout_s=_TIMEOUT_S)
+        outcome = child.wait(timeout_s=TIMEOUT_S)
         faults = []
         if outcome.code == 0 or output.exists():
             faults += [] if output.read_bytes() == whole else ["another output than that of a whole run"]
@@ -215,7 +164,7 @@ def _killed(folder: Path, engines: Path, kills: int) -> Iterator[Result]:
 
 
 def _resumed(clip: Path, output: Path, engines: Path, place: Path, whole: bytes) -> list[str]:
-    outcome = start(_command(clip, output, engines, "--resume"), place / "again").wait(timeout_s=_TIMEOUT_S)
+    outcome = start(command(clip, output, engines, "--resume"), place / "again").wait(timeout_s=TIMEOUT_S)
     if outcome.code != 0:
         return [f"--resume ended with {outcome.code}: {outcome.err.strip()[-160:]}"]
     faults = [] if output.read_bytes() == whole else ["--resume gave other bytes than one run"]
@@ -227,7 +176,7 @@ def _timed(folder: Path, engines: Path) -> tuple[Path, float, bytes]:
     """Writes a long clip and returns it, the seconds of a whole run and its output."""
     clip = write_good_clip(folder / "in.mp4", ".mp4", frames=_LONG)
     output = folder / "whole.mkv"
-    outcome = start(_command(clip, output, engines), folder / "whole").wait(timeout_s=_TIMEOUT_S)
+    outcome = start(command(clip, output, engines), folder / "whole").wait(timeout_s=TIMEOUT_S)
     return clip, outcome.seconds, output.read_bytes()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ def pytest_configure() -> None:
     # Before PyTorch is loaded: on a busy machine its threads wait for each other, and small pictures take ten times
     # as long. Also for the processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Whoever starts the tests in the background makes them deaf to Ctrl-C, and the processes they start with them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _shared_folder() -> Path | None:

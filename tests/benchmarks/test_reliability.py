@@ -99,4 +99,4 @@ def test_the_page_has_a_row_for_each_group_and_names_what_is_broken(tmp_path: Pa
 
 def test_every_scenario_has_a_name_of_its_own() -> None:
     names = [scenario.name for scenario in scenarios(kills=1)]
-    assert len(set(names)) == len(names) == 8
+    assert len(set(names)) == len(names) == 12

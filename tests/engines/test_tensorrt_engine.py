@@ -172,7 +172,8 @@ def half_graph(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPat
 def test_a_graph_in_half_is_built_as_it_is(whole: Engine, half_graph: Path, tmp_path: Path) -> None:
     engine = build_engine(half_graph, backend="tensorrt-rtx", engines=tmp_path, options=ADA)
     assert engine.manifest.precision is Precision.FP16
-    assert engine.manifest.files["engine.plan"] == whole.manifest.files["engine.plan"]
+    # The compiler may lay out the same plan in other bytes, as it does on a busy machine.
+    assert read_plan(engine.file("engine.plan")) == read_plan(whole.file("engine.plan"))
     assert engine.manifest.onnx_sha256 == sha256_file(half_graph)
     assert Engine.load(engine.path) == engine
 
