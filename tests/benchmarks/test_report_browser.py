@@ -214,7 +214,9 @@ def test_the_theme_is_changed_by_hand_and_remembered(page: Page) -> None:
     button.click()
     dark = page.evaluate(BACKGROUND)
     assert dark != light
-    for _ in range(20):  # a browser may start to load the page anew before it has stored what the old one said
+    for _ in range(
+        20
+    ):  # a browser may start to load the page anew before it has stored what the old one said
         page.reload()
         if page.evaluate(BACKGROUND) == dark:
             break
