@@ -19,6 +19,7 @@ from rvm_trt.runtime.video.audio import AudioCopy
 from rvm_trt.runtime.video.codecs import Codec
 from rvm_trt.runtime.video.encoding import DecodeTimes, Encoding, SegmentEncoder
 from rvm_trt.runtime.video.output import EncodeOptions, OutputFormat, OutputPlan
+from rvm_trt.runtime.video.packets import as_kept
 from rvm_trt.runtime.video.slot import FrameSlot
 from rvm_trt.runtime.video.source import Clip
 from rvm_trt.runtime.video.stores import SEGMENT_FRAMES
@@ -189,7 +190,7 @@ class VideoWriter:
     def _keep(self, packet: Packet[VideoStream]) -> None:
         if self._store is not None:
             self._store.append(packet, extradata=self._extradata)
-        self._mux(packet)
+        self._mux(as_kept(packet))
 
     def _mux(self, packet: Packet[VideoStream]) -> None:
         # Whatever is written passes here, and nothing but the packets decides how sound lies between them.

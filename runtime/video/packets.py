@@ -99,6 +99,22 @@ def read_packets(
             yield packet
 
 
+def as_kept(packet: Packet[VideoStream]) -> Packet[VideoStream]:
+    """Returns a packet as `read_packets` would give it: without the word that no other frame needs it.
+
+    MP4 keeps that word, and PyAV cannot set it: a job that goes on could not write it, so that no job does.
+    """
+    if not packet.is_disposable:
+        return packet
+    plain = cast("Packet[VideoStream]", Packet(packet.size))
+    plain.update(bytes(packet))
+    plain.pts, plain.duration, plain.is_keyframe = packet.pts, packet.duration, packet.is_keyframe
+    plain.time_base = packet.time_base
+    for side in packet.iter_sidedata():
+        plain.set_sidedata(side)
+    return plain
+
+
 def _text(file: IO[bytes], left: int, path: Path) -> tuple[dict[str, Any], int]:
     head = file.read(_SIZE.size)
     size = _SIZE.unpack(head)[0] if len(head) == _SIZE.size else left

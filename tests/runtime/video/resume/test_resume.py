@@ -25,6 +25,8 @@ from rvm_trt.runtime.video.source import Frame, Source, open_source
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("out.mp4", {}),
     ("out.mp4", {"preset": "medium"}),
+    ("out.mp4", {"codec": "av1"}),
+    ("out.mp4", {"codec": "vp9"}),
     ("out.webm", {}),
     ("out.webm", {"kind": "rgba"}),
     ("out.webm", {"kind": "rgba", "codec": "av1"}),
