@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from rvm_trt.errors import VideoError
-from rvm_trt.files import atomic_file
+from rvm_trt.files import atomic_file, clear_dir
 from rvm_trt.runtime.video.checkpoint import Checkpoint, read_states, write_states
 from rvm_trt.runtime.video.checksum import sum_of
+from rvm_trt.runtime.video.placing import check_free, put, seal_of
 from rvm_trt.runtime.video.stores import OutputStore, discard, remove
 
 _LONGEST_JSON = 1 << 20
 _KEPT_STATES = 3
-_FINISHING = "finishing"
+_FINISHING = "finishing.json"
 _ANEW = "Start anew: leave out --resume, and add --force (overwrite=True)."
 
 
@@ -33,12 +34,16 @@ class Journal:
         stores: what is kept of each output, in the order of the plans.
         segment_frames: frames of a segment.
         checkpoint: where to go on; None at the beginning.
+        is_whole: whether every output is whole, and only has to be put in its place.
+        skipped_frames: of a job that is whole, pieces of the input that did not decode.
     """
 
     def __init__(self, stores: Sequence[OutputStore], *, segment_frames: int) -> None:
         self.stores = tuple(stores)
         self.segment_frames = segment_frames
         self.checkpoint: Checkpoint | None = None
+        self.is_whole = False
+        self.skipped_frames = 0
         self._folder = stores[0].folder
 
     @property
@@ -49,6 +54,7 @@ class Journal:
     def commit(self, checkpoint: Checkpoint) -> None:
         """Counts the segment that every output has just ended as whole; raises `VideoError`."""
         segment = self.stores[0].segments
+        self._check_folders()
         with self._errors():
             with atomic_file(self._states(segment)) as file:
                 write_states(file, checkpoint.states, checkpoint.detector)
@@ -63,17 +69,34 @@ class Journal:
                 self._states(segment - _KEPT_STATES).unlink(missing_ok=True)
         self.checkpoint = checkpoint
 
-    def finishing(self) -> None:
-        """Says that every output is whole, and is put in its place from now on; raises `VideoError`."""
+    def finish(self, *, frames: int, cuts: Sequence[int], skipped_frames: int) -> None:
+        """Says that every output is whole: from now on they are only put in their places, by this job or the next.
+
+        Raises:
+            VideoError: something came to the place of one of them, the disk is full, or a folder is another one now.
+        """
+        self._check_folders()
         with self._errors():
-            (self._folder / _FINISHING).touch()
+            seals = [seal_of(store.written, store.plan) for store in self.stores]
+            counts = {"frames": frames, "cuts": [*cuts], "skipped_frames": skipped_frames}
+            _write_json(self._folder / _FINISHING, {**counts, "outputs": seals})
+        self._know_whole(frames, cuts, skipped_frames)
+        for store in self.stores:
+            check_free(store.plan)
+
+    def put(self) -> None:
+        """Puts the whole outputs of an interrupted job in their places; raises `VideoError`."""
+        record = read_finished(self._folder)
+        assert record is not None
+        for store, seal in zip(self.stores, record["outputs"], strict=True):
+            if not store.is_put(seal):
+                put(store.written, store.plan)
 
     def begin(self, job: Mapping[str, str]) -> None:
         """Starts anew: removes what there is, and writes what the job is; raises `VideoError`."""
         with self._errors():
             for store in self.stores:
-                for path in store.folder.iterdir():
-                    remove(path) if path.is_dir() else path.unlink()
+                clear_dir(store.folder)
             _write_json(self._folder / "job.json", dict(job))
 
     def go_on(self, job: Mapping[str, str], notice: Callable[[str], None]) -> None:
@@ -96,15 +119,17 @@ class Journal:
                 self.begin(job)
                 return
             _check_same(self._folder, before, job)
-            if is_finishing(self._folder):
-                for store in self.stores:
-                    store.reclaim()
+            if self._is_finished():
+                return
             self._find_last(notice)
             self._trim()
 
     def stop(self) -> None:
         """After an error: removes what is not of whole segments, or everything where there is none."""
         for store in self.stores:
+            store.close()
+            if self.is_whole or store.folder.is_symlink():
+                continue
             if not self.frames:
                 remove(store.folder)
                 continue
@@ -117,6 +142,35 @@ class Journal:
         for store in reversed(self.stores):
             discard(store.folder)
 
+    def _is_finished(self) -> bool:
+        """Whether all outputs of the job are whole; otherwise takes back those that were put in their places."""
+        record = read_finished(self._folder)
+        if record is None:
+            return False
+        seals = record["outputs"]
+        pairs = list(zip(self.stores, seals, strict=False))
+        if len(seals) == len(self.stores) and all(
+            store.is_put(seal) or (seal is not None and seal_of(store.written, store.plan) == seal)
+            for store, seal in pairs
+        ):
+            self._know_whole(record["frames"], record["cuts"], record["skipped_frames"])
+            return True
+        for store, seal in pairs:
+            store.reclaim(seal)
+        (self._folder / _FINISHING).unlink()
+        return False
+
+    def _know_whole(self, frames: int, cuts: Sequence[int], skipped_frames: int) -> None:
+        self.is_whole = True
+        self.skipped_frames = skipped_frames
+        self.checkpoint = Checkpoint(
+            frames=frames, next_index=frames, cuts=tuple(cuts), states=(), detector=None
+        )
+
+    def _check_folders(self) -> None:
+        for store in self.stores:
+            store.check()
+
     def _find_last(self, notice: Callable[[str], None]) -> None:
         written = 0
         while self._record(written).exists():
@@ -125,7 +179,7 @@ class Journal:
         records = []
         while whole < written:
             record = _read_json(self._record(whole))
-            if not _is_record(record) or not self._is_whole(whole, record):
+            if not _is_record(record) or not self._is_segment_whole(whole, record):
                 break
             records.append(record)
             whole += 1
@@ -143,7 +197,7 @@ class Journal:
         if not written:
             notice("The interrupted job had not kept any frames yet: it started at the beginning.")
 
-    def _is_whole(self, segment: int, record: Mapping[str, Any]) -> bool:
+    def _is_segment_whole(self, segment: int, record: Mapping[str, Any]) -> bool:
         outputs = record["outputs"]
         return len(outputs) == len(self.stores) and all(
             store.is_whole(segment, kept) for store, kept in zip(self.stores, outputs, strict=True)
@@ -167,10 +221,7 @@ class Journal:
         whole = self.stores[0].segments
         for store in self.stores:
             store.trim()
-        for path in self._folder.iterdir():
-            kind, _, number = path.stem.partition("-")
-            if kind in ("segment", "states") and number.isdecimal() and int(number) >= whole:
-                path.unlink()
+        clear_dir(self._folder, keep=lambda name: not _is_after(name, whole))
 
     def _record(self, segment: int) -> Path:
         return _record(self._folder, segment)
@@ -194,6 +245,12 @@ def _check_same(folder: Path, before: Mapping[str, Any], job: Mapping[str, str])
             + " as in the interrupted job",
             todo=f"Give what was given then. {_ANEW}",
         )
+
+
+def _is_after(name: str, segments: int) -> bool:
+    """Whether a file is what the journal keeps of a segment after the first ones."""
+    kind, _, number = name.partition(".")[0].partition("-")
+    return kind in ("segment", "states") and number.isdecimal() and int(number) >= segments
 
 
 def _record(folder: Path, segment: int) -> Path:
@@ -230,9 +287,20 @@ def has_segments(folder: Path) -> bool:
     return _record(folder, 0).exists()
 
 
-def is_finishing(folder: Path) -> bool:
-    """Whether the job of a journal's folder was interrupted while it put its outputs in their places."""
-    return (folder / _FINISHING).exists()
+def read_finished(folder: Path) -> dict[str, Any] | None:
+    """Returns what a job whose outputs are all whole has left; None where it did not get so far."""
+    try:
+        record = _read_json(folder / _FINISHING)
+    except OSError:
+        return None
+    counts = ("frames", "skipped_frames")
+    is_ours = (
+        record is not None
+        and all(type(record.get(name)) is int for name in counts)
+        and all(isinstance(record.get(name), list) for name in ("cuts", "outputs"))
+        and all(type(cut) is int for cut in record["cuts"])
+    )
+    return record if is_ours else None
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def check_place(
         overwrite: whether something there may be replaced; of folders, only those of numbered images.
     """
     _check_distinct(target, source)
-    _check_existing(target, is_folder=is_folder, overwrite=overwrite)
+    check_existing(target, is_folder=is_folder, overwrite=overwrite)
     _check_parent(target)
 
 
@@ -54,7 +54,8 @@ def _check_distinct(target: Path, source: str | os.PathLike[str] | None) -> None
         raise _error(target, "the input itself", "another place", "Choose another output path.")
 
 
-def _check_existing(target: Path, *, is_folder: bool, overwrite: bool) -> None:
+def check_existing(target: Path, *, is_folder: bool, overwrite: bool) -> None:
+    """Raises `VideoError` where something stands in an output's place that must not be replaced; see `check_place`."""
     if not (target.exists() or target.is_symlink()):
         return
     if target.is_dir() != is_folder:

@@ -39,7 +39,11 @@ class PacketWriter:
     def __init__(self, path: Path, *, extradata: bytes | None) -> None:
         self._file: IO[bytes] = path.open("wb")
         self._sum = Sum(0, 0)
-        self._record({"format": _FORMAT, "extradata": None if extradata is None else extradata.hex()})
+        try:
+            self._record({"format": _FORMAT, "extradata": None if extradata is None else extradata.hex()})
+        except OSError:
+            self._file.close()
+            raise
 
     def append(self, packet: Packet[VideoStream]) -> None:
         """Writes a packet with its side data, in the time base of its encoder."""

@@ -104,7 +104,6 @@ def _matte_one(args: argparse.Namespace, given: str, output: str) -> JobReport:
     from rvm_trt.runtime.video.job import matte_video
     from rvm_trt.runtime.video.job_options import JobOptions
     from rvm_trt.runtime.video.outputs import plan_outputs
-    from rvm_trt.runtime.video.resume import was_finishing
     from rvm_trt.runtime.video.source import open_source
 
     options, inputs, kind = encode_options(args), input_options(args), output_kind(args)
@@ -118,7 +117,8 @@ def _matte_one(args: argparse.Namespace, given: str, output: str) -> JobReport:
             also=also,
             clip=source.clip,
             options=options,
-            overwrite=args.force or (args.resume and was_finishing(Path(output))),
+            overwrite=args.force,
+            resume=args.resume,
         )
     ]
     check_background(args, plans[0].kind.value)
