@@ -22,12 +22,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rvm_trt.commands.background import NAMES, Background, parse_background
+from rvm_trt.commands.background import NAMES, Background, background_words, parse_background
 from rvm_trt.commands.matte_arguments import add_arguments
 from rvm_trt.commands.matte_plan import (
     check_background,
@@ -38,7 +37,6 @@ from rvm_trt.commands.matte_plan import (
     pair_outputs,
 )
 from rvm_trt.errors import DependencyError, RvmTrtError
-from rvm_trt.files import sha256_file
 from rvm_trt.options import Precision, Refiner, Variant
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.video.output import STANDARD_OUTPUT
@@ -54,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add_arguments", "choose_profile", "run"]
 
 HELP = "matte a video: rvm-trt matte in.mp4 -o out.mp4"
+_DEFAULT_BACKGROUND = "green"
 _NAMED = ("720p", "hd", "4k", "dci4k")
 
 
@@ -168,7 +167,7 @@ def _background(
 ) -> tuple[Background, Backdrop | None]:
     """Returns what is behind the person at first, and what changes it from frame to frame; the stack closes that."""
     background = parse_background(
-        args.background or "green",
+        args.background or _DEFAULT_BACKGROUND,
         width=source.width,
         height=source.height,
         fit=args.fit,
@@ -185,16 +184,12 @@ def _background(
 
 def _facts(args: argparse.Namespace, engine: Engine) -> dict[str, str]:
     """What decides the bytes beyond the input, the outputs and their options: `--resume` compares it."""
-    path = Path(args.background or "")
-    facts = {
+    return {
         "engine": engine.manifest.seal(),
-        "background": f"{args.background}",
+        "background": background_words(args.background or _DEFAULT_BACKGROUND),
         "fit": args.fit,
         "spill suppression": "no" if args.no_spill_suppression else "yes",
     }
-    if path.is_file():
-        facts["background file"] = sha256_file(path)
-    return facts
 
 
 def _engine(args: argparse.Namespace, profile: Profile) -> Engine:

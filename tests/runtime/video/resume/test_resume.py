@@ -172,6 +172,8 @@ def test_outputs_of_one_kind_or_one_place_are_refused(tmp_path: Path, source: Pa
 class CutsAt:
     """Finds cuts at given frames, and must be restored to go on counting."""
 
+    threshold = 0.0
+
     def __init__(self, *cuts: int) -> None:
         self._cuts = cuts
         self._seen = 0
