@@ -140,6 +140,7 @@ class Journal:
     def remove(self) -> None:
         """Removes everything: the outputs are in their places."""
         for store in reversed(self.stores):
+            store.close()
             discard(store.folder)
 
     def _is_finished(self) -> bool:
