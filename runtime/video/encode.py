@@ -248,7 +248,7 @@ class VideoWriter:
 
 
 def _ask_for_room(file: Path) -> None:
-    """Raises `OSError` where a header has no room: PyAV never closes a file whose header it could not write."""
+    """Raises `OSError` where a header has no room: PyAV leaves a file open whose header it could not write."""
     with file.open("wb") as probe:
         probe.write(bytes(_HEADER_BYTES))
         probe.flush()

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from fakes import FakeSession, matted
 from PIL import Image
 
 from rvm_trt.cli import main
@@ -19,80 +20,6 @@ from rvm_trt.commands import matte
 from rvm_trt.commands.background import parse_background
 from rvm_trt.errors import OptionError
 from rvm_trt.options import Precision
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    """A folder of four images, 96 by 64."""
-    folder = tmp_path / "shots"
-    folder.mkdir()
-    for index in range(4):
-        Image.new("RGB", (96, 64), (50 * index, 0, 0)).save(folder / f"{index}.png")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def only_this_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other commands have tests of their own."""
-    monkeypatch.setattr("rvm_trt.cli.COMMANDS", ("matte",))
-
-
-class FakeSession:
-    """Takes the place of the network: composites the frame itself."""
-
-    made: Any = None
-    backgrounds: list[Any]
-
-    def __init__(self, engine: Any, **options: Any) -> None:
-        self.profile = engine.profile
-        FakeSession.made = options
-        FakeSession.backgrounds = []
-
-    def __enter__(self) -> FakeSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def run(self, frames: Any) -> Iterator[Any]:
-        for frame in frames:
-            alpha = np.full((*frame.shape[:2], 1), 200, np.uint8)
-            rgba = np.concatenate([frame, alpha], axis=2)
-            yield SimpleNamespace(composite=frame, fgr=frame, pha=frame[..., 0].copy(), rgba=rgba)
-
-    def reset(self) -> None:
-        pass
-
-    def state(self) -> tuple[Any, ...]:
-        return ()
-
-    def restore(self, state: Any) -> None:
-        pass
-
-    def set_background(self, background: Any) -> None:
-        FakeSession.backgrounds.append(background)
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Replaces engine and session; collects the engines asked for."""
-    import sys
-    from types import ModuleType
-
-    asked: list[Any] = []
-
-    def provide_engine(profile: Any, **options: Any) -> Any:
-        asked.append((profile, options))
-        return SimpleNamespace(profile=profile, manifest=SimpleNamespace(seal=lambda: "0" * 64))
-
-    provision, openvino, session = ModuleType("provision"), ModuleType("openvino"), ModuleType("session")
-    vars(provision).update(provide_engine=provide_engine)
-    vars(openvino).update(supports_bf16=lambda: True)
-    vars(session).update(MattingSession=FakeSession)
-    monkeypatch.setitem(sys.modules, "rvm_trt.engines.provision", provision)
-    monkeypatch.setitem(sys.modules, "rvm_trt.engines.openvino", openvino)
-    monkeypatch.setitem(sys.modules, "rvm_trt.runtime.session", session)
-    return asked
 
 
 def test_the_whole_command(
@@ -244,10 +171,6 @@ def test_help_has_examples_and_every_suffix(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert "examples:" in text
     assert all(suffix in text for suffix in (".mp4", ".mkv", ".mov", ".webm", "PNG"))
-
-
-def matted(*arguments: str) -> int:
-    return main(["matte", *arguments])
 
 
 @pytest.mark.usefixtures("no_network")
