@@ -12,6 +12,7 @@ from rvm_trt.files import sha256_file
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.bands import available_threads
 from rvm_trt.runtime.video.job_options import JobOptions
+from rvm_trt.runtime.video.output_place import real
 from rvm_trt.runtime.video.outputs import Output
 from rvm_trt.runtime.video.source import Source
 
@@ -45,7 +46,7 @@ def identify(
     words |= {f"input {name}": f"{value}" for name, value in asdict(options.inputs).items()}
     for output in outputs:
         kind = output.plan.kind.value
-        words[f"{kind} output"] = f"{output.plan.path.resolve()}"
+        words[f"{kind} output"] = f"{real(output.plan.path)}"
         words |= {f"{kind} {name}": f"{value}" for name, value in asdict(output.options).items()}
         # Encoders share their work in other ways with other numbers of threads.
         words[f"{kind} threads"] = f"{output.options.threads or available_threads()}"

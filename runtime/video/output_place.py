@@ -44,11 +44,15 @@ def check_standard_output() -> None:
         )
 
 
+def real(path: str | os.PathLike[str]) -> Path:
+    """Returns a path without links. Unlike `Path.resolve`, it takes a link to itself for a name."""
+    return Path(os.path.realpath(path))
+
+
 def _check_distinct(target: Path, source: str | os.PathLike[str] | None) -> None:
     if source is None:
         return
-    inside = Path(source).resolve()
-    resolved = target.resolve()
+    inside, resolved = real(source), real(target)
     same = target.exists() and Path(source).exists() and target.samefile(source)
     if same or resolved == inside or (target.is_dir() and resolved in inside.parents):
         raise _error(target, "the input itself", "another place", "Choose another output path.")

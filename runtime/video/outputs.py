@@ -12,6 +12,7 @@ from pathlib import Path
 from rvm_trt.errors import OptionError
 from rvm_trt.runtime.video.journal import read_finished
 from rvm_trt.runtime.video.output import EncodeOptions, OutputFormat, OutputKind, OutputPlan, plan_output
+from rvm_trt.runtime.video.output_place import real
 from rvm_trt.runtime.video.placing import is_same
 from rvm_trt.runtime.video.sink import Sink, open_sink
 from rvm_trt.runtime.video.source import Clip
@@ -112,7 +113,7 @@ def can_be_kept(outputs: Sequence[Output]) -> bool:
 
 def _check_distinct(plan: OutputPlan, other: OutputPlan) -> None:
     same_kind = plan.kind is other.kind
-    if same_kind or plan.path.resolve() == other.path.resolve():
+    if same_kind or real(plan.path) == real(other.path):
         raise OptionError(
             "outputs",
             got=f"two of kind {plan.kind.value!r}" if same_kind else f"two at {str(plan.path)!r}",

@@ -125,6 +125,13 @@ def parse_colour(text: str, *, subject: str) -> Colour:
     return colour
 
 
+def is_word(text: str) -> bool:
+    """Whether a background is named by a word or a colour, and not by a file."""
+    text = text.strip()
+    is_effect = text.lower() == TRANSPARENT or re.fullmatch(_BLUR, text, re.IGNORECASE) is not None
+    return is_effect or _colour(text) is not None
+
+
 def background_words(text: str) -> str:
     """Returns what a background is, in words that differ where its pictures may: of a file, its contents.
 
@@ -132,8 +139,7 @@ def background_words(text: str) -> str:
         text: what `parse_background` has taken.
     """
     text = text.strip()
-    named = text.lower() == TRANSPARENT or re.fullmatch(_BLUR, text, re.IGNORECASE) or _colour(text)
-    path = None if named else _existing(text)
+    path = None if is_word(text) else _existing(text)
     return text if path is None else f"{path.name} with SHA-256 {sha256_file(path)[:16]}"
 
 

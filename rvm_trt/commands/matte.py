@@ -18,28 +18,29 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rvm_trt.commands.background import NAMES, Background, background_words, parse_background
-from rvm_trt.commands.matte_arguments import add_arguments
+from rvm_trt.commands.matte_arguments import DEFAULT_FIT, add_arguments
 from rvm_trt.commands.matte_plan import (
-    check_background,
+    Task,
+    check_options,
     check_standard_output,
+    check_use,
     encode_options,
     input_options,
     output_kind,
     pair_outputs,
 )
-from rvm_trt.errors import DependencyError, RvmTrtError
+from rvm_trt.commands.matte_report import progress_bar, say, tell
+from rvm_trt.errors import RvmTrtError
 from rvm_trt.options import Precision, Refiner, Variant
 from rvm_trt.profile import Profile
-from rvm_trt.runtime.video.output import STANDARD_OUTPUT
 
 if TYPE_CHECKING:
     from rvm_trt.engines.artifact import Engine
@@ -59,18 +60,27 @@ _NAMED = ("720p", "hd", "4k", "dci4k")
 def run(args: argparse.Namespace) -> int:
     """Mattes, and returns the exit code. Raises `RvmTrtError` where the user can mend it."""
     check_standard_output(args)
-    pairs = pair_outputs(args.inputs, args.output)
-    reports, code = [], 0
-    for given, output in pairs:
-        try:
-            reports.append(_matte_one(args, given, output))
-        except RvmTrtError as error:
-            if len(pairs) == 1:
-                raise
-            # The other inputs are not to suffer from one that does not open.
-            print(f"rvm-trt matte: {error}", file=sys.stderr)
-            code = 1
-    _tell(args, reports, several=len(pairs) > 1)
+    check_options(args)
+    tasks = pair_outputs(args)
+    documents: list[dict[str, Any]] = []
+    code = 0
+    try:
+        for task in tasks:
+            try:
+                report = _matte_one(args, task)
+            except RvmTrtError as error:
+                if len(tasks) == 1:
+                    raise
+                # The other inputs are not to suffer from one that does not open.
+                say(f"rvm-trt matte: {error}")
+                documents.append({"input": task.given, "output": task.output, "error": str(error)})
+                code = 1
+            else:
+                tell(args, report)
+                documents.append({"input": task.given, **report.to_json()})
+    finally:
+        if args.json and documents:
+            print(json.dumps(documents if len(tasks) > 1 else documents[0], indent=2))
     return code
 
 
@@ -96,7 +106,7 @@ def choose_profile(
     return Profile.for_size(width=width, height=height, ratio=ratio, refiner=refiner, variant=variant)
 
 
-def _matte_one(args: argparse.Namespace, given: str, output: str) -> JobReport:
+def _matte_one(args: argparse.Namespace, task: Task) -> JobReport:
     """Everything that can be wrong is looked at before the first slow step."""
     from rvm_trt.runtime.session import MattingSession
     from rvm_trt.runtime.video.cuts import CutDetector
@@ -105,22 +115,21 @@ def _matte_one(args: argparse.Namespace, given: str, output: str) -> JobReport:
     from rvm_trt.runtime.video.outputs import plan_outputs
     from rvm_trt.runtime.video.source import open_source
 
-    options, inputs, kind = encode_options(args), input_options(args), output_kind(args)
-    source = open_source(given, rate=args.rate, threads=args.threads, options=inputs)
-    also = {name: path for name in ("pha", "fgr") if (path := getattr(args, name)) is not None}
+    options, inputs = encode_options(args), input_options(args)
+    source = open_source(task.given, rate=args.rate, threads=args.threads, options=inputs)
     plans = [
         each.plan
         for each in plan_outputs(
-            output,
-            kind=kind,
-            also=also,
+            task.output,
+            kind=output_kind(args),
+            also=task.also,
             clip=source.clip,
             options=options,
             overwrite=args.force,
             resume=args.resume,
         )
     ]
-    check_background(args, plans[0].kind.value)
+    check_use(args, source, plans)
     profile = choose_profile(
         width=source.width,
         height=source.height,
@@ -149,13 +158,13 @@ def _matte_one(args: argparse.Namespace, given: str, output: str) -> JobReport:
         stack.enter_context(_ending_at_ctrl_c(source))
         return matte_video(
             source,
-            output,
+            task.output,
             session,
             kind=plans[0].kind,
-            also=also,
+            also=task.also,
             overwrite=args.force,
             progress=stack.enter_context(
-                _progress_bar(plans[0].path.name, source.frame_count, quiet=args.quiet)
+                progress_bar(plans[0].path.name, source.frame_count, quiet=args.quiet)
             ),
             options=options,
             job=replace(job, backdrop=changing, facts=_facts(args, engine)),
@@ -170,7 +179,7 @@ def _background(
         args.background or _DEFAULT_BACKGROUND,
         width=source.width,
         height=source.height,
-        fit=args.fit,
+        fit=args.fit or DEFAULT_FIT,
         pixel_aspect=source.clip.pixel_aspect,
         start=source.clip.start,
         hdr=inputs.hdr,
@@ -187,7 +196,7 @@ def _facts(args: argparse.Namespace, engine: Engine) -> dict[str, str]:
     return {
         "engine": engine.manifest.seal(),
         "background": background_words(args.background or _DEFAULT_BACKGROUND),
-        "fit": args.fit,
+        "fit": args.fit or DEFAULT_FIT,
         "spill suppression": "no" if args.no_spill_suppression else "yes",
     }
 
@@ -204,7 +213,7 @@ def _engine(args: argparse.Namespace, profile: Profile) -> Engine:
         checkpoint=args.checkpoint,
         engines_dir=args.engines,
         calibration=_calibration() if precision is Precision.INT8 else None,
-        progress=None if args.quiet else _say,
+        progress=None if args.quiet else say,
     )
 
 
@@ -231,55 +240,3 @@ def _ending_at_ctrl_c(source: Source) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _progress_bar(
-    name: str, total: int | None, *, quiet: bool
-) -> Iterator[Callable[[int, int | None], None] | None]:
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    except ModuleNotFoundError as error:
-        raise DependencyError("rich", extra="video", stage="progress bar") from error
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=total, fps="")
-
-        def advance(done: int, expected: int | None) -> None:
-            speed = bar.tasks[0].speed
-            fps = "" if speed is None else f"{speed:.1f} FPS"
-            bar.update(task, completed=done, total=None if expected is None else max(expected, done), fps=fps)
-
-        yield advance
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _tell(args: argparse.Namespace, reports: Sequence[JobReport], *, several: bool) -> None:
-    if args.json:
-        documents = [report.to_json() for report in reports]
-        print(json.dumps(documents if several else documents[0], indent=2))
-        return
-    for report in reports:
-        for notice in report.notices:
-            _say(f"note: {notice}")
-        if report.skipped_frames:
-            _say(f"warning: {report.skipped_frames} damaged pieces of the input were skipped.")
-        if not args.quiet:
-            line = (
-                f"{report.output}: {report.kind.value}, {report.frames} frames, {report.width}x{report.height}, "
-                f"{float(report.rate):.6g} FPS; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
-            )
-            print(line, file=sys.stderr if args.output == STANDARD_OUTPUT else sys.stdout)

@@ -211,24 +211,6 @@ def test_a_piece_is_written(shots: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert json.loads(capsys.readouterr().out)["frames"] == 2
 
 
-@pytest.mark.usefixtures("no_network")
-def test_several_inputs_get_an_output_each_and_one_that_fails_spares_the_others(
-    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "0.png").write_bytes(b"no image")
-    third = tmp_path / "third"
-    third.mkdir()
-    Image.new("RGB", (96, 64)).save(third / "0.png")
-    code = matted(str(shots), str(other), str(third), "-o", str(tmp_path / "{name}.mp4"), "--json")
-    assert code == 1
-    out, err = capsys.readouterr()
-    assert [Path(report["output"]).name for report in json.loads(out)] == ["shots.mp4", "third.mp4"]
-    assert err.count("rvm-trt matte: ") == 1
-    assert not (tmp_path / "other.mp4").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
