@@ -186,7 +186,7 @@ def _told_how_far(loop: FrameLoop, source: Source, journal: Journal | None) -> I
     except (RvmTrtError, KeyboardInterrupt) as error:
         total = source.frame_count or "an unknown number of"
         kept = "nothing was written."
-        if journal is not None and journal.frames:
+        if journal is not None and journal.frames and journal.is_there:
             kept = f"{journal.frames} of them are kept: the same command with --resume goes on."
         # The same exception, so that its type and its fields stay; only what it prints is longer.
         error.args = (f"{error} Stopped after {loop.done} of {total} frames; {kept}".strip(),)

@@ -51,6 +51,11 @@ class Journal:
         """How many frames are kept."""
         return 0 if self.checkpoint is None else self.checkpoint.frames
 
+    @property
+    def is_there(self) -> bool:
+        """Whether everything that is kept is still in its folders: nobody has removed them."""
+        return all(store.folder.is_dir() and not store.folder.is_symlink() for store in self.stores)
+
     def commit(self, checkpoint: Checkpoint) -> None:
         """Counts the segment that every output has just ended as whole; raises `VideoError`."""
         segment = self.stores[0].segments

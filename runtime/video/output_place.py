@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -9,8 +10,19 @@ import tempfile
 from pathlib import Path
 
 from rvm_trt.errors import VideoError
+from rvm_trt.files import PARTIAL, shortened
 
+_LONGEST_NAME = 200
 _NUMBERED = re.compile(r"\d{6,}\.(png|exr)")
+
+
+def partial_folder(output: Path) -> Path:
+    """Returns where a job keeps what is to become an output: a hidden folder beside it."""
+    name = output.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{shortened(name, _LONGEST_NAME - 17)}-{digest}"
+    return output.parent / f".{name}{PARTIAL}"
 
 
 def check_place(
@@ -77,9 +89,15 @@ def check_existing(target: Path, *, is_folder: bool, overwrite: bool) -> None:
         if not any(target.iterdir()):
             return
     if not overwrite:
-        raise _error(
-            target, "something already there", "a free path", "Add --force (overwrite=True) to replace it."
-        )
+        todo = "Add --force (overwrite=True) to replace it."
+        if _has_work(target):
+            todo = "Add --force --resume to replace it by what an interrupted job has begun; --force alone drops that."
+        raise _error(target, "something already there", "a free path", todo)
+
+
+def _has_work(target: Path) -> bool:
+    folder = partial_folder(target)
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _check_parent(target: Path) -> None:

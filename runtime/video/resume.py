@@ -60,7 +60,7 @@ def open_journal(
 
 
 def _lock(locks: ExitStack, store: OutputStore) -> None:
-    store.check()
+    store.check(made=False)
     with told_of(store.plan.path):
         mine = locks.enter_context(locked_dir(store.folder))
     if mine:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -13,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rvm_trt.errors import VideoError
-from rvm_trt.files import PARTIAL, clear_dir, shortened
+from rvm_trt.files import clear_dir
 from rvm_trt.runtime.video.checksum import Sum, sum_of
 from rvm_trt.runtime.video.output import OutputPlan
+from rvm_trt.runtime.video.output_place import partial_folder as partial_folder
 from rvm_trt.runtime.video.placing import put, seal_of, sizes
 
 if TYPE_CHECKING:
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
     from rvm_trt.runtime.video.packets import PacketWriter
 
 SEGMENT_FRAMES = 250
-_LONGEST_NAME = 200
-
-
-def partial_folder(output: Path) -> Path:
-    """Returns where a job keeps what is to become an output: a hidden folder beside it."""
-    name = output.name
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-        name = f"{shortened(name, _LONGEST_NAME - 17)}-{digest}"
-    return output.parent / f".{name}{PARTIAL}"
 
 
 class OutputStore(ABC):
@@ -99,14 +88,19 @@ class OutputStore(ABC):
             self.written.unlink()
         return True
 
-    def check(self) -> None:
-        """Raises `VideoError` where a link came in the folder's place: what it points to is somebody else's."""
-        if self.folder.is_symlink():
+    def check(self, *, made: bool = True) -> None:
+        """Raises `VideoError` where the folder has gone, or a link is in its place: what that points to is not ours.
+
+        Args:
+            made: whether the folder was made already.
+        """
+        is_link = self.folder.is_symlink()
+        if is_link or (made and not self.folder.is_dir()):
             raise VideoError(
                 f"output {str(self.plan.path)!r}",
-                got=f"a link {str(self.folder)!r}",
+                got=f"{'a link' if is_link else 'no folder any more at'} {str(self.folder)!r}",
                 expected="to keep what is done in a folder of that name",
-                todo="Remove the link.",
+                todo="Remove the link." if is_link else "Leave it alone until the job has ended.",
             )
 
 

@@ -57,7 +57,7 @@ def test_what_comes_to_an_output_stays_and_the_job_is_kept_whole(
         matte(source, output, also=also, before=at(27, lambda: come(output)))
     there = standing(output)
     assert "alpha.mkv" not in names(tmp_path)
-    with pytest.raises(VideoError, match=r"already there|of that name|other files"):
+    with pytest.raises(VideoError, match=r"already there.* Add --force --resume|of that name|other files"):
         matte(source, output, also=also, resume=True)
     assert standing(output) == there
     output.rename(tmp_path / "moved")
@@ -68,6 +68,13 @@ def test_what_comes_to_an_output_stays_and_the_job_is_kept_whole(
     }
     assert standing(tmp_path / "moved") == there
     assert not [entry for entry in names(tmp_path) if entry.endswith("-partial")]
+
+
+def test_a_folder_that_somebody_takes_away_ends_the_job(source: Path, tmp_path: Path) -> None:
+    folder = partial_folder(tmp_path / "out.mp4")
+    with pytest.raises(VideoError, match=r"no folder any more .* nothing was written\.$"):
+        matte(source, tmp_path / "out.mp4", before=at(20, lambda: folder.rename(tmp_path / "away")))
+    assert names(tmp_path) == ["away", "in.mkv"]
 
 
 def test_with_force_and_resume_it_is_replaced(source: Path, tmp_path: Path) -> None:
