@@ -112,11 +112,18 @@ def can_be_kept(outputs: Sequence[Output]) -> bool:
 
 
 def _check_distinct(plan: OutputPlan, other: OutputPlan) -> None:
-    same_kind = plan.kind is other.kind
-    if same_kind or real(plan.path) == real(other.path):
-        raise OptionError(
-            "outputs",
-            got=f"two of kind {plan.kind.value!r}" if same_kind else f"two at {str(plan.path)!r}",
-            expected="outputs of different kinds at different places",
-            todo="Leave one out, or give it another kind or path.",
-        )
+    place, taken = real(plan.path), real(other.path)
+    if plan.kind is other.kind:
+        got = f"two of kind {plan.kind.value!r}"
+    elif place == taken:
+        got = f"two at {str(plan.path)!r}"
+    elif taken in place.parents or place in taken.parents:
+        got = f"{str(plan.path)!r} and {str(other.path)!r}, one in the other"
+    else:
+        return
+    raise OptionError(
+        "outputs",
+        got=got,
+        expected="outputs of different kinds at different places",
+        todo="Leave one out, or give it another kind or path.",
+    )

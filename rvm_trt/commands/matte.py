@@ -34,6 +34,7 @@ from rvm_trt.commands.matte_plan import (
     check_use,
     encode_options,
     input_options,
+    is_done,
     output_kind,
     pair_outputs,
 )
@@ -66,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
     code = 0
     try:
         for task in tasks:
+            if len(tasks) > 1 and args.resume and not args.force and is_done(task):
+                say(f"note: {task.output} is there already; {task.given} was not matted again.")
+                documents.append({"input": task.given, "output": task.output, "skipped": True})
+                continue
             try:
                 report = _matte_one(args, task)
             except RvmTrtError as error:

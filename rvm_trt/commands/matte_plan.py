@@ -15,6 +15,7 @@ from rvm_trt.commands.time_text import parse_time
 from rvm_trt.errors import OptionError
 from rvm_trt.runtime.video.input_options import Gaps, Hdr, InputOptions
 from rvm_trt.runtime.video.output import STANDARD_OUTPUT, CodecName, EncodeOptions, OutputKind, OutputPlan
+from rvm_trt.runtime.video.output_place import partial_folder
 
 if TYPE_CHECKING:
     from rvm_trt.runtime.video.source import Source
@@ -85,6 +86,12 @@ def pair_outputs(args: argparse.Namespace) -> list[Task]:
     return tasks
 
 
+def is_done(task: Task) -> bool:
+    """Whether an earlier run has made every output: they appear when they are whole, and then nothing else is kept."""
+    paths = [Path(target) for target in task.targets]
+    return all(path.exists() and not partial_folder(path).exists() for path in paths)
+
+
 def _task(given: str, args: argparse.Namespace) -> Task:
     name = Path(given).stem
     also = {kind: path.replace(_NAME, name) for kind in _ALSO if (path := getattr(args, kind)) is not None}
@@ -145,7 +152,8 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def check_use(args: argparse.Namespace, source: Source, plans: Sequence[OutputPlan]) -> None:
-    """Raises `OptionError` where an option does nothing for an input and its outputs."""
+    """Raises `OptionError` where an option does nothing for an input, or an output is the background."""
+    _check_background(args, plans)
     kinds = {plan.kind for plan in plans}
     codecs = {plan.codec for plan in plans}
     if args.gaps is not None and source.files == (source.clip.path,):
@@ -159,6 +167,20 @@ def check_use(args: argparse.Namespace, source: Source, plans: Sequence[OutputPl
         raise _idle("--crf", _named(codecs), "h264, vp9 or av1")
     if args.preset is not None and CodecName.H264 not in codecs:
         raise _idle("--preset", _named(codecs), "h264")
+
+
+def _check_background(args: argparse.Namespace, plans: Sequence[OutputPlan]) -> None:
+    if args.background is None or is_word(args.background):
+        return
+    behind = os.path.realpath(os.path.expanduser(args.background.strip()))  # noqa: PTH111, it knows no home of nobody
+    for plan in plans:
+        if os.path.realpath(plan.path) == behind:
+            raise OptionError(
+                f"output {str(plan.path)!r}",
+                got="the background itself",
+                expected="another place",
+                todo="Choose another output path.",
+            )
 
 
 def _idle(option: str, got: str, expected: str, other: str | None = None) -> OptionError:

@@ -39,6 +39,7 @@ def links(shots: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["shots", "-o", "link/", "--force"], "the input itself"),
         (["link", "-o", "shots", "--force"], "the input itself"),
         (["shots/%d.png", "-o", "link", "--force"], "the input itself"),
+        (["shots", "-o", "link.mp4", "--background", "in.gif", "--force"], "the background itself"),
         (["in.gif", "-o", "loop.mp4"], "something already there"),
         (["in.gif", "-o", "nowhere.mp4"], "something already there"),
         (["in.gif", "-o", "loop"], "of that name"),

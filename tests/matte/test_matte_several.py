@@ -102,7 +102,7 @@ def test_one_that_fails_spares_the_others_and_is_listed(
     assert sorted(path.name for path in Path("out").iterdir()) == ["a.mp4", "b.mp4"]
 
 
-def test_ctrl_c_lists_what_is_done(
+def test_ctrl_c_lists_what_is_done_and_resume_goes_on_with_the_rest(
     inputs: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole: Callable[..., Iterator[Any]] = FakeSession.run
@@ -114,9 +114,19 @@ def test_ctrl_c_lists_what_is_done(
             raise KeyboardInterrupt
         return whole(session, given)
 
-    monkeypatch.setattr(FakeSession, "run", run)
-    assert matted(*inputs, "-o", "out/{name}.mp4", "--json") == 130
+    command = (*inputs, "-o", "out/{name}.mp4", "--pha", "out/{name}-alpha.mp4", "--json")
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeSession, "run", run)
+        assert matted(*command) == 130
     assert [entry["input"] for entry in json.loads(capsys.readouterr().out)] == ["a"]
+    before = Path("out/a.mp4").stat()
+    assert matted(*command, "--resume") == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["input"], first["skipped"], second["frames"]) == ("a", True, 3)
+    assert Path("out/a.mp4").stat() == before
+    Path("out/a-alpha.mp4").unlink()  # then it is not known what became of it
+    assert matted(*command, "--resume") == 1
+    assert "already there" in json.loads(capsys.readouterr().out)[0]["error"]
 
 
 def damaged_clip(path: Path) -> Path:

@@ -164,6 +164,11 @@ def test_outputs_of_one_kind_or_one_place_are_refused(tmp_path: Path, source: Pa
     for also in ({"composite": tmp_path / "b.mp4"}, {"pha": tmp_path / "." / "out.mp4"}):
         with pytest.raises(OptionError, match="different kinds at different places"):
             matte(source, tmp_path / "out.mp4", also=also)
+    (tmp_path / "out").mkdir()
+    for output, other in (("out", "out/alpha.mp4"), ("out/alpha.mp4", "out")):
+        with pytest.raises(OptionError, match="one in the other"):
+            matte(source, tmp_path / output, kind="fgr", also={"pha": tmp_path / other})
+    (tmp_path / "out").rmdir()
     with pytest.raises(OptionError, match="segment_frames"):
         JobOptions(segment_frames=0)
     assert names(tmp_path) == ["in.mkv"]
