@@ -3,27 +3,36 @@
 In a hidden folder beside the first output lie ``job.json`` (what decides the bytes), and for each whole segment
 ``states-000000`` and ``segment-000000.json``, which is written last: a segment without it does not count. What each
 output keeps lies in such a folder beside that output. Everything is written under another name first and renamed. After
-a power failure, sizes and checksums tell what is whole.
+a power failure, sizes and checksums tell what is whole. Once every output is whole ``finishing.json`` says so, and what
+they are known by when they have their names.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from rvm_trt.errors import VideoError
 from rvm_trt.files import atomic_file, clear_dir
 from rvm_trt.runtime.video.checkpoint import Checkpoint, read_states, write_states
 from rvm_trt.runtime.video.checksum import sum_of
+from rvm_trt.runtime.video.journal_files import (
+    FINISHING,
+    has_segments,
+    is_after,
+    is_record,
+    read_finished,
+    read_json,
+    record_file,
+    told_of,
+    write_json,
+)
 from rvm_trt.runtime.video.placing import check_free, put, seal_of
 from rvm_trt.runtime.video.stores import OutputStore, discard, remove
 
-_LONGEST_JSON = 1 << 20
 _KEPT_STATES = 3
-_FINISHING = "finishing.json"
 _ANEW = "Start anew: leave out --resume, and add --force (overwrite=True)."
 
 
@@ -69,7 +78,7 @@ class Journal:
                 "states": sum_of(self._states(segment))._asdict(),
                 "outputs": [store.record() for store in self.stores],
             }
-            _write_json(self._record(segment), record)
+            write_json(self._record(segment), record)
             if segment >= _KEPT_STATES:
                 self._states(segment - _KEPT_STATES).unlink(missing_ok=True)
         self.checkpoint = checkpoint
@@ -84,7 +93,7 @@ class Journal:
         with self._errors():
             seals = [seal_of(store.written, store.plan) for store in self.stores]
             counts = {"frames": frames, "cuts": [*cuts], "skipped_frames": skipped_frames}
-            _write_json(self._folder / _FINISHING, {**counts, "outputs": seals})
+            write_json(self._folder / FINISHING, {**counts, "outputs": seals})
         self._know_whole(frames, cuts, skipped_frames)
         for store in self.stores:
             check_free(store.plan)
@@ -102,7 +111,7 @@ class Journal:
         with self._errors():
             for store in self.stores:
                 clear_dir(store.folder)
-            _write_json(self._folder / "job.json", dict(job))
+            write_json(self._folder / "job.json", dict(job))
 
     def go_on(self, job: Mapping[str, str], notice: Callable[[str], None]) -> None:
         """Takes up a job after the last segment that is whole, or starts it anew where none is.
@@ -111,7 +120,7 @@ class Journal:
             VideoError: the journal is of another job, or it cannot be read.
         """
         with self._errors():
-            before = _read_json(self._folder / "job.json")
+            before = read_json(self._folder / "job.json")
             if before is None and has_segments(self._folder):
                 raise VideoError(
                     f"--resume from {str(self._folder)!r}",
@@ -163,7 +172,7 @@ class Journal:
             return True
         for store, seal in pairs:
             store.reclaim(seal)
-        (self._folder / _FINISHING).unlink()
+        (self._folder / FINISHING).unlink()
         return False
 
     def _know_whole(self, frames: int, cuts: Sequence[int], skipped_frames: int) -> None:
@@ -184,8 +193,8 @@ class Journal:
         whole = 0
         records = []
         while whole < written:
-            record = _read_json(self._record(whole))
-            if not _is_record(record) or not self._is_segment_whole(whole, record):
+            record = read_json(self._record(whole))
+            if not is_record(record) or not self._is_segment_whole(whole, record):
                 break
             records.append(record)
             whole += 1
@@ -227,10 +236,10 @@ class Journal:
         whole = self.stores[0].segments
         for store in self.stores:
             store.trim()
-        clear_dir(self._folder, keep=lambda name: not _is_after(name, whole))
+        clear_dir(self._folder, keep=lambda name: not is_after(name, whole))
 
     def _record(self, segment: int) -> Path:
-        return _record(self._folder, segment)
+        return record_file(self._folder, segment)
 
     def _states(self, segment: int) -> Path:
         return self._folder / f"states-{segment:06d}"
@@ -251,73 +260,3 @@ def _check_same(folder: Path, before: Mapping[str, Any], job: Mapping[str, str])
             + " as in the interrupted job",
             todo=f"Give what was given then. {_ANEW}",
         )
-
-
-def _is_after(name: str, segments: int) -> bool:
-    """Whether a file is what the journal keeps of a segment after the first ones."""
-    kind, _, number = name.partition(".")[0].partition("-")
-    return kind in ("segment", "states") and number.isdecimal() and int(number) >= segments
-
-
-def _record(folder: Path, segment: int) -> Path:
-    return folder / f"segment-{segment:06d}.json"
-
-
-def _is_record(record: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
-    return (
-        record is not None
-        and type(record.get("next_index")) is int
-        and isinstance(record.get("outputs"), list)
-        and isinstance(record.get("cuts"), list)
-        and all(type(cut) is int for cut in record["cuts"])
-    )
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    with atomic_file(path) as file:
-        file.write_text(json.dumps(values, indent=1), encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Returns the values of a JSON file; None where it is missing or holds anything else."""
-    try:
-        with path.open("rb") as file:
-            values = json.loads(file.read(_LONGEST_JSON))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def has_segments(folder: Path) -> bool:
-    """Whether a journal's folder has at least one whole segment."""
-    return _record(folder, 0).exists()
-
-
-def read_finished(folder: Path) -> dict[str, Any] | None:
-    """Returns what a job whose outputs are all whole has left; None where it did not get so far."""
-    try:
-        record = _read_json(folder / _FINISHING)
-    except OSError:
-        return None
-    counts = ("frames", "skipped_frames")
-    is_ours = (
-        record is not None
-        and all(type(record.get(name)) is int for name in counts)
-        and all(isinstance(record.get(name), list) for name in ("cuts", "outputs"))
-        and all(type(cut) is int for cut in record["cuts"])
-    )
-    return record if is_ours else None
-
-
-@contextmanager
-def told_of(output: Path) -> Iterator[None]:
-    """Raises a `VideoError` of an output for an `OSError` in the block."""
-    try:
-        yield
-    except OSError as error:
-        raise VideoError(
-            f"output {str(output)!r}",
-            got=f"{error.strerror or error}",
-            expected="to keep what is done beside it",
-            todo="Check the free space and the rights of the folder.",
-        ) from error

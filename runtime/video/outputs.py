@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from rvm_trt.errors import OptionError
-from rvm_trt.runtime.video.journal import read_finished
+from rvm_trt.runtime.video.journal_files import read_finished
 from rvm_trt.runtime.video.output import EncodeOptions, OutputFormat, OutputKind, OutputPlan, plan_output
 from rvm_trt.runtime.video.output_place import real
 from rvm_trt.runtime.video.placing import is_same

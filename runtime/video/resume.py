@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rvm_trt.errors import VideoError
 from rvm_trt.files import locked_dir
-from rvm_trt.runtime.video.journal import Journal, has_segments, read_finished, told_of
+from rvm_trt.runtime.video.journal import Journal
+from rvm_trt.runtime.video.journal_files import has_segments, read_finished, told_of
 from rvm_trt.runtime.video.output import OutputPlan
 from rvm_trt.runtime.video.stores import SEGMENT_FRAMES, OutputStore, discarded, make_store, remove
 
