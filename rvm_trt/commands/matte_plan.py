@@ -25,9 +25,14 @@ _ALSO = ("pha", "fgr")
 _WITH_CRF = frozenset((CodecName.H264, CodecName.VP9, CodecName.AV1))
 
 
+def writes_standard_output(args: argparse.Namespace) -> bool:
+    """Whether frames go to standard output, where nothing else may go then."""
+    return STANDARD_OUTPUT in (args.output, *(getattr(args, kind) for kind in _ALSO))
+
+
 def check_standard_output(args: argparse.Namespace) -> None:
     """Raises `OptionError` where frames on standard output would meet a terminal, or the report."""
-    if args.output != STANDARD_OUTPUT:
+    if not writes_standard_output(args):
         return
     if args.json:
         raise OptionError(

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rvm_trt.commands.matte_plan import writes_standard_output
 from rvm_trt.errors import DependencyError
-from rvm_trt.runtime.video.output import STANDARD_OUTPUT
 
 if TYPE_CHECKING:
     from rvm_trt.runtime.video.job_report import JobReport
@@ -35,7 +35,7 @@ def tell(args: argparse.Namespace, report: JobReport) -> None:
             f"{report.output}: {report.kind.value}, {report.frames} frames, {report.width}x{report.height}, "
             f"{float(report.rate):.6g} FPS; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
         )
-        print(line, file=sys.stderr if args.output == STANDARD_OUTPUT else sys.stdout, flush=True)
+        print(line, file=sys.stderr if writes_standard_output(args) else sys.stdout, flush=True)
 
 
 @contextmanager

@@ -92,6 +92,19 @@ def test_a_background_is_composited_into_a_folder_of_images(background: str, mor
     assert len(list(Path("out").iterdir())) == 4
 
 
+@pytest.mark.parametrize(("outputs", "channels"), [(["-o", "-"], 4), (["-o", "out.mp4", "--pha", "-"], 1)])
+def test_frames_on_standard_output_are_alone_there(
+    outputs: list[str], channels: int, capfdbinary: pytest.CaptureFixture[bytes], here: Path
+) -> None:
+    assert matted("shots", *outputs, "--json") == 1
+    assert b"--json: got frames on standard output" in capfdbinary.readouterr().err
+    assert not (here / "out.mp4").exists()
+    assert matted("shots", *outputs) == 0
+    out, err = capfdbinary.readouterr()
+    assert len(out) == 4 * 96 * 64 * channels
+    assert b"4 frames" in err
+
+
 def test_without_a_background_a_folder_has_transparency() -> None:
     assert matted("shots", "-o", "out/") == 0
     assert FakeSession.made["outputs"] == ("rgba",)
