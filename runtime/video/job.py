@@ -42,7 +42,8 @@ def matte_video(
 
     Beside each output stands a hidden folder ``.NAME.rvm-trt-partial`` while the job runs. After an error, Ctrl-C or a
     kill, once the first 250 frames are done, it stays, and the same call with ``resume`` goes on from there: the
-    outputs are the same, byte for byte. Standard output and live inputs keep nothing.
+    outputs are the same, byte for byte. Standard output and live inputs keep nothing. What came to the name of an
+    output while the job ran is left there: the whole job is kept then, and only put in its place by ``resume``.
 
     Args:
         source: what to read, see `open_source`; or a source that is open already, for which ``rate`` and the options'
@@ -58,8 +59,9 @@ def matte_video(
         job: how the job is run.
 
     Raises:
-        VideoError: the input or an output is not usable; says how many frames were done. Or there is no going on with
-            an interrupted job: it was another one, or ``resume`` was not asked for.
+        VideoError: the input or an output is not usable, or something came to an output's name; says how many frames
+            were done. Or there is no going on with an interrupted job: it was another one, or ``resume`` was not asked
+            for.
         FrameError: the source's size is not the profile's.
         OptionError: two outputs have one kind or one path.
         KeyboardInterrupt: Ctrl-C, with how many frames were done.

@@ -26,6 +26,7 @@ from rvm_trt.runtime.video.journal_files import (
     read_finished,
     read_json,
     record_file,
+    this_boot,
     told_of,
     write_json,
 )
@@ -93,7 +94,7 @@ class Journal:
         with self._errors():
             seals = [seal_of(store.written, store.plan) for store in self.stores]
             counts = {"frames": frames, "cuts": [*cuts], "skipped_frames": skipped_frames}
-            write_json(self._folder / FINISHING, {**counts, "outputs": seals})
+            write_json(self._folder / FINISHING, {**counts, "outputs": seals, "boot": this_boot()})
         self._know_whole(frames, cuts, skipped_frames)
         for store in self.stores:
             check_free(store.plan)
@@ -164,7 +165,8 @@ class Journal:
             return False
         seals = record["outputs"]
         pairs = list(zip(self.stores, seals, strict=False))
-        if len(seals) == len(self.stores) and all(
+        same_boot = record.get("boot") == this_boot() and len(seals) == len(self.stores)
+        if same_boot and all(
             store.is_put(seal) or (seal is not None and seal_of(store.written, store.plan) == seal)
             for store, seal in pairs
         ):

@@ -12,6 +12,7 @@ from rvm_trt.errors import VideoError
 from rvm_trt.files import atomic_file
 
 FINISHING = "finishing.json"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LONGEST_JSON = 1 << 20
 
 
@@ -56,6 +57,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def has_segments(folder: Path) -> bool:
     """Whether a journal's folder has at least one whole segment."""
     return record_file(folder, 0).exists()
+
+
+def this_boot() -> str:
+    """Returns what every start of the machine changes: after a power failure, files may lack what was written."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return "unknown"
 
 
 def read_finished(folder: Path) -> dict[str, Any] | None:

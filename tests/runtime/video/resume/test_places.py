@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,21 @@ def test_a_folder_that_somebody_takes_away_ends_the_job(source: Path, tmp_path: 
     with pytest.raises(VideoError, match=r"no folder any more .* nothing was written\.$"):
         matte(source, tmp_path / "out.mp4", before=at(20, lambda: folder.rename(tmp_path / "away")))
     assert names(tmp_path) == ["away", "in.mkv"]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out"])
+def test_after_a_power_failure_only_checked_segments_are_trusted(
+    source: Path, tmp_path: Path, name: str
+) -> None:
+    output = tmp_path / name
+    with pytest.raises(VideoError, match="came there while"):
+        matte(source, output, before=at(5, lambda: _file(output)))
+    output.unlink()
+    record = partial_folder(output) / "finishing.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "boot": "another"}))
+    assert matte(source, output, resume=True).resumed_at == 24
+    matte(source, tmp_path / f"whole-{name}")
+    assert list(contents(output).values()) == list(contents(tmp_path / f"whole-{name}").values())
 
 
 def test_with_force_and_resume_it_is_replaced(source: Path, tmp_path: Path) -> None:
