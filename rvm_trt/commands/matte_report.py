@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rvm_trt.commands.matte_plan import writes_standard_output
 from rvm_trt.errors import DependencyError
@@ -35,7 +35,16 @@ def tell(args: argparse.Namespace, report: JobReport) -> None:
             f"{report.output}: {report.kind.value}, {report.frames} frames, {report.width}x{report.height}, "
             f"{float(report.rate):.6g} FPS; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
         )
-        print(line, file=sys.stderr if writes_standard_output(args) else sys.stdout, flush=True)
+        stream = sys.stderr if writes_standard_output(args) else sys.stdout
+        print(_printable(line, stream), file=stream, flush=True)
+
+
+def _printable(text: str, stream: TextIO) -> str:
+    """Returns a text that a stream takes: the name of a file may have bytes that are no characters."""
+    if stream.errors not in (None, "strict"):
+        return text
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextmanager

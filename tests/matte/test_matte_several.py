@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,6 +161,18 @@ def test_lost_frames_are_a_warning_and_counted(
     if "--json" in how:
         report = json.loads(out)
         assert (report["frames"], report["skipped_frames"], report["input"]) == (19, 1, str(clip))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_that_cannot_be_printed_is_no_fault(
+    inputs: list[str], monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    printed = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr("sys.stdout", printed)
+    name = os.fsdecode(b"out/na\xffme.mp4")
+    assert matted(inputs[0], "-o", name) == 0
+    assert Path(name).exists()
+    assert b"composite, 3 frames" in printed.buffer.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_result_is_told_as_soon_as_it_is_there(
