@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -40,14 +40,27 @@ def kept_by_nobody(plan: OutputPlan) -> Iterator[Path]:
     """Yields where an output is to be written, and puts it in its place at the end; on an error nothing stays.
 
     Raises:
-        VideoError: something came to its place. Then the output gets another name, which the error says.
+        VideoError: it cannot be made; or something came to its place. Then it gets another name, which the error says.
     """
-    with (temporary_dir if plan.format.is_folder else temporary_file)(plan.path) as written:
+    make = temporary_dir if plan.format.is_folder else temporary_file
+    with ExitStack() as stack:
+        try:
+            written = stack.enter_context(make(plan.path))
+        except OSError as error:
+            raise VideoError(
+                f"output {str(plan.path)!r}",
+                got=f"{error.strerror or error}",
+                expected="room for it in its folder",
+                todo="Check the free space and the rights of the folder.",
+            ) from error
         yield written
         try:
             put(written, plan)
         except VideoError as error:
-            spare = _give_spare_name(written, plan)
+            try:
+                spare = _give_spare_name(written, plan)
+            except OSError:
+                raise error from None  # the same reason keeps any name from it
             raise VideoError(
                 error.subject,
                 got=error.got,

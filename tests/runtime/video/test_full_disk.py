@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import resource
@@ -109,3 +110,21 @@ def test_an_output_alone(tmp_path: Path, video: SimpleNamespace, name: str, how:
             for frame in source:
                 sink.write(frame.image)
         assert list((tmp_path / "place").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out"])
+def test_an_output_that_cannot_even_be_made(
+    tmp_path: Path, video: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    clip = open_source(video.write_clip(tmp_path / "in.mkv", frames=2)).clip
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    with (
+        pytest.raises(VideoError, match="No space left on device"),
+        open_sink(tmp_path / name, clip=clip, kind="composite"),
+    ):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in.mkv"]
