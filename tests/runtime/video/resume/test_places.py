@@ -172,6 +172,18 @@ def test_an_output_that_nothing_keeps_gets_a_free_name(source: Path, tmp_path: P
     assert not [entry for entry in names(tmp_path) if entry.startswith(".")]
 
 
+@pytest.mark.parametrize("name", ["out.mkv", "out"])
+def test_with_force_it_replaces_no_folder_of_other_files(source: Path, tmp_path: Path, name: str) -> None:
+    clip = open_source(source)
+    with (
+        pytest.raises(VideoError, match=r"came there while .* What was written is .*out-1"),
+        open_sink(tmp_path / name, clip=clip.clip, kind="composite", overwrite=True) as sink,
+    ):
+        sink.write(next(iter(clip)).image)
+        _folder(tmp_path / name)
+    assert contents(tmp_path / name) == {"mine": b"mine"}
+
+
 @pytest.mark.parametrize("when", ["before", "after an interruption", "meanwhile"])
 @pytest.mark.parametrize("name", ["out.mp4", "out"])
 def test_a_link_in_place_of_the_folder_of_a_job_is_not_followed(
