@@ -14,6 +14,7 @@ from pathlib import Path
 
 # Ends the name of what an interrupted job left to be gone on with; it is never swept.
 PARTIAL = ".rvm-trt-partial"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
@@ -39,18 +40,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     left as it was on an error. What a killed process left behind for the same ``path`` is removed.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = _prefix(target.stem)
-    _sweep(target.parent, prefix, target.suffix)
-
-    def make() -> Path:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
-        os.close(handle)
-        return Path(name)
-
-    with _claimed(make) as temporary:
+    with temporary_file(target) as temporary:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
 
 
@@ -62,12 +53,36 @@ def atomic_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     one ``path`` at once the last one's stays. What a killed process left behind for it is removed.
     """
     target = Path(path)
+    with temporary_dir(target) as temporary:
+        yield temporary
+        replace_dir(temporary, target)
+
+
+@contextmanager
+def temporary_file(target: Path) -> Iterator[Path]:
+    """Yields an empty file beside ``target``, with its suffix; removes it if it is still there at the end."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = _prefix(target.stem)
+    _sweep(target.parent, prefix, target.suffix)
+
+    def make() -> Path:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
+        os.close(handle)
+        return Path(name)
+
+    with _claimed(make) as temporary:
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+
+
+@contextmanager
+def temporary_dir(target: Path) -> Iterator[Path]:
+    """Yields an empty folder beside ``target``; removes it if it is still there at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target.parent, _prefix(target.name))
     with _temporary_dir(target) as temporary:
-        yield temporary
         temporary.chmod(0o777 & ~_umask())
-        replace_dir(temporary, target)
+        yield temporary
 
 
 def replace_dir(temporary: Path, target: Path) -> None:
@@ -86,6 +101,59 @@ def replace_dir(temporary: Path, target: Path) -> None:
                 raise
 
 
+def put_file(temporary: Path, target: Path, *, replace: bool) -> None:
+    """Renames a file to ``target`` on the same file system, in one step.
+
+    Args:
+        temporary: the file.
+        target: its new name.
+        replace: whether what stands there may be replaced.
+
+    Raises:
+        FileExistsError: something stands there, and it may not be replaced.
+    """
+    if replace:
+        temporary.replace(target)
+        return
+    try:
+        target.hardlink_to(temporary)  # unlike a rename, this never replaces anything
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        temporary.replace(target)
+    else:
+        temporary.unlink()
+
+
+def put_dir(temporary: Path, target: Path, *, replace: bool) -> None:
+    """Renames a folder as `put_file` renames a file. An empty folder may always be replaced."""
+    if replace:
+        replace_dir(temporary, target)
+    elif not _moved(temporary, target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+
+
+def clear_dir(folder: Path, *, keep: Callable[[str], bool] = lambda _: False) -> None:
+    """Removes what is in a folder, but for the names to keep. Follows no link.
+
+    Raises:
+        OSError: it is no folder but a link to one, or something cannot be removed.
+    """
+    handle = os.open(folder, _FOLDER)
+    try:
+        with os.scandir(handle) as found:
+            entries = [entry for entry in found if not keep(entry.name)]
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(folder / entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=handle)
+    finally:
+        os.close(handle)
+
+
 def shortened(name: str, size: int) -> str:
     """Returns the beginning of a file name, cut between two characters to at most ``size`` bytes."""
     return os.fsencode(name)[:size].decode(errors="ignore")
@@ -95,12 +163,12 @@ def shortened(name: str, size: int) -> str:
 def locked_dir(path: Path) -> Iterator[bool]:
     """Makes a folder where there is none, and locks it as long as this process lives; yields whether nobody else has.
 
-    The lock goes with the folder: whoever removes it does so inside the block.
+    The lock goes with the folder: whoever removes it does so inside the block. Raises `OSError` for a link to a folder.
     """
     while True:
         path.mkdir(exist_ok=True)
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            handle = os.open(path, _FOLDER)
         except FileNotFoundError:
             continue  # its last owner has just removed it
         try:
@@ -125,7 +193,7 @@ def _lock(handle: int) -> bool:
 def _stands(path: Path, handle: int) -> bool:
     """Whether a path still is what was opened: its last owner may have removed it before the lock was had."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
+        return os.path.samestat(path.lstat(), os.fstat(handle))
     except FileNotFoundError:
         return False
 

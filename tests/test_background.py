@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from rvm_trt.commands.background import NAMES, parse_background, parse_colour
+from rvm_trt.commands.background import NAMES, background_words, parse_background, parse_colour
 from rvm_trt.errors import OptionError
 from rvm_trt.runtime.video.backdrop import VideoBackdrop
 from rvm_trt.runtime.video.blur import BlurBackdrop
@@ -261,3 +261,21 @@ def test_files_that_are_neither_are_one_clear_error(tmp_path: Path) -> None:
 def test_a_folder_is_no_background(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="an image or video file"):
         parse(tmp_path)
+
+
+def test_what_a_background_is_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("beach.png", "green", "blur"):
+        Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / name, "png")
+    told = background_words("~/beach.png")
+    assert told == background_words("beach.png") == background_words(str(tmp_path / "beach.png"))
+    assert background_words("./green").startswith("green with SHA-256 ")
+    assert [background_words(name) for name in (" green", "blur", "transparent", "1,2,3")] == [
+        "green",
+        "blur",
+        "transparent",
+        "1,2,3",
+    ]
+    Image.new("RGB", (8, 8), (1, 2, 4)).save(tmp_path / "beach.png")
+    assert background_words("~/beach.png") != told

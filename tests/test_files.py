@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rvm_trt.digest import source_digest
-from rvm_trt.files import atomic_dir, atomic_file, cache_dir, sha256_file
+from rvm_trt.files import atomic_dir, atomic_file, cache_dir, clear_dir, put_dir, put_file, sha256_file
 
 
 class _StopError(Exception):
@@ -130,6 +130,67 @@ def test_a_failing_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: 
         fill(temporary, "new")
     assert (target / "engine.bin").read_text() == "old"
     assert names(tmp_path) == ["hd"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_is_put_where_nothing_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+    made, target = tmp_path / "made", tmp_path / "target"
+    for stand in (lambda: target.write_text("mine"), lambda: target.symlink_to("nowhere"), target.mkdir):
+        made.write_text("whole")
+        stand()
+        with pytest.raises(FileExistsError):
+            put_file(made, target, replace=False)
+        assert made.read_text() == "whole"
+        if target.is_dir():
+            target.rmdir()
+        else:
+            put_file(made, target, replace=True)
+            assert target.read_text() == "whole"
+            target.unlink()
+    made.write_text("whole")
+    put_file(made, target, replace=False)
+    assert names(tmp_path) == ["target"]
+    assert target.read_text() == "whole"
+
+
+def test_a_folder_is_put_where_nothing_stands(tmp_path: Path) -> None:
+    made, target = tmp_path / "made", tmp_path / "target"
+    made.mkdir()
+    fill(made, "whole")
+    for stand in (lambda: target.write_text("mine"), lambda: target.symlink_to("made")):
+        stand()
+        with pytest.raises(FileExistsError):
+            put_dir(made, target, replace=False)
+        target.unlink()
+    target.mkdir()
+    fill(target, "mine")
+    with pytest.raises(FileExistsError):
+        put_dir(made, target, replace=False)
+    put_dir(made, target, replace=True)
+    assert (target / "engine.bin").read_text() == "whole"
+    assert names(tmp_path) == ["target"]
+
+
+def test_clearing_a_folder_follows_no_link(tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for folder in (theirs, ours, ours / "deep"):
+        folder.mkdir()
+        fill(folder, "precious")
+    (ours / "link").symlink_to(theirs)
+    (ours / "kept").write_text("kept")
+    (tmp_path / "link").symlink_to(theirs)
+    with pytest.raises(OSError, match="Not a directory"):
+        clear_dir(tmp_path / "link")
+    clear_dir(ours, keep=lambda name: name == "kept")
+    assert names(ours) == ["kept"]
+    assert names(theirs) == ["engine.bin"]
 
 
 def test_the_cache_follows_the_xdg_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,11 @@ class CutDetector:
         self._before: Grid | None = None
         self._changes: deque[float] = deque(maxlen=_RECENT)
 
+    @property
+    def threshold(self) -> float:
+        """How different the picture must be at the least."""
+        return self._threshold
+
     def is_cut(self, image: npt.NDArray[np.uint8]) -> bool:
         """Whether a frame, (H, W, 3) uint8, begins another shot than the frame of the call before."""
         grid, before = _cells(image), self._before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
@@ -19,10 +20,13 @@ from rvm_trt.runtime.video.audio import AudioCopy
 from rvm_trt.runtime.video.codecs import Codec
 from rvm_trt.runtime.video.encoding import DecodeTimes, Encoding, SegmentEncoder
 from rvm_trt.runtime.video.output import EncodeOptions, OutputFormat, OutputPlan
+from rvm_trt.runtime.video.packets import as_kept
 from rvm_trt.runtime.video.slot import FrameSlot
 from rvm_trt.runtime.video.source import Clip
 from rvm_trt.runtime.video.stores import SEGMENT_FRAMES
 from rvm_trt.runtime.video.timing import Timeline
+
+_HEADER_BYTES = 1 << 14
 
 
 class PacketStore(Protocol):
@@ -97,6 +101,7 @@ class VideoWriter:
         self._from_rgb = self._encoding.converter()
         self._stack = ExitStack()
         with self._errors(), ExitStack() as stack:
+            _ask_for_room(file)
             container = av.open(f"file:{file}", "w", format=plan.format.value, container_options=_flags(plan))
             self._container: OutputContainer = stack.enter_context(container)
             self._container.metadata.update(self._codec.metadata)
@@ -189,7 +194,7 @@ class VideoWriter:
     def _keep(self, packet: Packet[VideoStream]) -> None:
         if self._store is not None:
             self._store.append(packet, extradata=self._extradata)
-        self._mux(packet)
+        self._mux(as_kept(packet))
 
     def _mux(self, packet: Packet[VideoStream]) -> None:
         # Whatever is written passes here, and nothing but the packets decides how sound lies between them.
@@ -240,6 +245,15 @@ class VideoWriter:
             expected=f"to write {self._plan.format.value} with {self._codec.name}",
             todo="Check the free space, leave the sound out (--no-audio), or choose another format.",
         )
+
+
+def _ask_for_room(file: Path) -> None:
+    """Raises `OSError` where a header has no room: PyAV leaves a file open whose header it could not write."""
+    with file.open("wb") as probe:
+        probe.write(bytes(_HEADER_BYTES))
+        probe.flush()
+        os.fsync(probe.fileno())
+        probe.truncate(0)
 
 
 def _flags(plan: OutputPlan) -> dict[str, str]:

@@ -58,6 +58,11 @@ class ImageSource(Source):
         if self._window is not None:
             self._trim(self._window)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The images that are in the range."""
+        return tuple(dict.fromkeys(shot.file for shot in self._shots))
+
     def frames_from(self, index: int) -> Iterator[Frame]:
         """Yields the images from one on as RGB; raises `VideoError` naming one that does not decode."""
         shots = self._shots[index:]

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
-from pathlib import Path
 
 from rvm_trt.errors import FrameError, RvmTrtError, VideoError
 from rvm_trt.profile import Profile
@@ -18,7 +17,7 @@ from rvm_trt.runtime.video.job_report import JobReport as JobReport
 from rvm_trt.runtime.video.journal import Journal
 from rvm_trt.runtime.video.output import EncodeOptions, OutputKind
 from rvm_trt.runtime.video.outputs import Output, can_be_kept, open_sinks, plan_outputs
-from rvm_trt.runtime.video.resume import open_journal, was_finishing
+from rvm_trt.runtime.video.resume import open_journal
 from rvm_trt.runtime.video.sink import Sink
 from rvm_trt.runtime.video.source import Source, open_source
 
@@ -43,7 +42,8 @@ def matte_video(
 
     Beside each output stands a hidden folder ``.NAME.rvm-trt-partial`` while the job runs. After an error, Ctrl-C or a
     kill, once the first 250 frames are done, it stays, and the same call with ``resume`` goes on from there: the
-    outputs are the same, byte for byte. Standard output and live inputs keep nothing.
+    outputs are the same, byte for byte. Standard output and live inputs keep nothing. What came to the name of an
+    output while the job ran is left there: the whole job is kept then, and only put in its place by ``resume``.
 
     Args:
         source: what to read, see `open_source`; or a source that is open already, for which ``rate`` and the options'
@@ -59,8 +59,9 @@ def matte_video(
         job: how the job is run.
 
     Raises:
-        VideoError: the input or an output is not usable; says how many frames were done. Or there is no going on with
-            an interrupted job: it was another one, or ``resume`` was not asked for.
+        VideoError: the input or an output is not usable, or something came to an output's name; says how many frames
+            were done. Or there is no going on with an interrupted job: it was another one, or ``resume`` was not asked
+            for.
         FrameError: the source's size is not the profile's.
         OptionError: two outputs have one kind or one path.
         KeyboardInterrupt: Ctrl-C, with how many frames were done.
@@ -69,9 +70,14 @@ def matte_video(
     if not isinstance(source, Source):
         source = open_source(source, rate=rate, threads=options.threads, options=job.inputs)
     _check_size(source, session.profile)
-    overwrite = overwrite or (job.resume and was_finishing(Path(output_path)))
     outputs = plan_outputs(
-        output_path, kind=kind, also=also, clip=source.clip, options=options, overwrite=overwrite
+        output_path,
+        kind=kind,
+        also=also,
+        clip=source.clip,
+        options=options,
+        overwrite=overwrite,
+        resume=job.resume,
     )
     notices: list[str] = []
     start = time.perf_counter()
@@ -79,11 +85,17 @@ def matte_video(
         journal = _journal(stack, source, outputs, job, session.profile, overwrite, notices.append)
         loop = FrameLoop(source, session, options=job, journal=journal, progress=progress)
         stack.enter_context(_told_how_far(loop, source, journal))
-        stores = [None] * len(outputs) if journal is None else journal.stores
-        sinks = open_sinks(stack, outputs, clip=source.clip, overwrite=overwrite, stores=stores)
-        loop.run(sinks)
-        _finish(source, sinks, journal)
-    return _report(source, sinks, loop, job, notices, seconds=time.perf_counter() - start)
+        sinks: Sequence[Sink] = ()
+        if journal is not None and journal.is_whole:
+            journal.put()
+        else:
+            stores = [None] * len(outputs) if journal is None else journal.stores
+            sinks = open_sinks(stack, outputs, clip=source.clip, stores=stores)
+            loop.run(sinks)
+            _finish(source, sinks, loop, journal)
+    skipped = max(source.skipped_frames, 0 if journal is None else journal.skipped_frames)
+    seconds = time.perf_counter() - start
+    return _report(source, outputs, sinks, loop, job, notices, skipped_frames=skipped, seconds=seconds)
 
 
 def _journal(
@@ -117,7 +129,7 @@ def _journal(
     )
 
 
-def _finish(source: Source, sinks: Sequence[Sink], journal: Journal | None) -> None:
+def _finish(source: Source, sinks: Sequence[Sink], loop: FrameLoop, journal: Journal | None) -> None:
     """Completes every output, so that from here on they only get their names."""
     if not any(sink.frames for sink in sinks) and not (journal and journal.frames):
         raise VideoError(
@@ -129,34 +141,37 @@ def _finish(source: Source, sinks: Sequence[Sink], journal: Journal | None) -> N
     for sink in sinks:
         sink.finish()
     if journal is not None:
-        journal.finishing()
+        journal.finish(frames=loop.done, cuts=loop.cuts, skipped_frames=source.skipped_frames)
 
 
 def _report(
     source: Source,
+    outputs: Sequence[Output],
     sinks: Sequence[Sink],
     loop: FrameLoop,
     job: JobOptions,
     notices: Sequence[str],
     *,
+    skipped_frames: int,
     seconds: float,
 ) -> JobReport:
     told = [*source.notices, *(() if job.backdrop is None else job.backdrop.notices), *notices]
     told += [text for sink in sinks for text in sink.notices]
-    plan = sinks[0].plan
+    plans = [output.plan for output in outputs]
+    written = sinks[0].frames if sinks else 0
     return JobReport(
-        output=plan.path,
-        kind=plan.kind,
-        outputs={sink.plan.kind.value: str(sink.plan.path) for sink in sinks},
+        output=plans[0].path,
+        kind=plans[0].kind,
+        outputs={plan.kind.value: str(plan.path) for plan in plans},
         frames=loop.done,
-        skipped_frames=source.skipped_frames,
+        skipped_frames=skipped_frames,
         width=source.width,
         height=source.height,
         rate=source.rate,
         cuts=tuple(loop.cuts),
-        resumed_at=loop.done - sinks[0].frames or None,
+        resumed_at=loop.done - written or None,
         seconds=seconds,
-        fps=sinks[0].frames / seconds,
+        fps=written / seconds,
         decode_wait_ms=loop.decode_wait_s * 1e3,
         session_ms=loop.session_s * 1e3,
         encode_wait_ms=loop.encode_wait_s * 1e3,
@@ -173,7 +188,7 @@ def _told_how_far(loop: FrameLoop, source: Source, journal: Journal | None) -> I
     except (RvmTrtError, KeyboardInterrupt) as error:
         total = source.frame_count or "an unknown number of"
         kept = "nothing was written."
-        if journal is not None and journal.frames:
+        if journal is not None and journal.frames and journal.is_there:
             kept = f"{journal.frames} of them are kept: the same command with --resume goes on."
         # The same exception, so that its type and its fields stay; only what it prints is longer.
         error.args = (f"{error} Stopped after {loop.done} of {total} frames; {kept}".strip(),)

@@ -3,26 +3,37 @@
 In a hidden folder beside the first output lie ``job.json`` (what decides the bytes), and for each whole segment
 ``states-000000`` and ``segment-000000.json``, which is written last: a segment without it does not count. What each
 output keeps lies in such a folder beside that output. Everything is written under another name first and renamed. After
-a power failure, sizes and checksums tell what is whole.
+a power failure, sizes and checksums tell what is whole. Once every output is whole ``finishing.json`` says so, and what
+they are known by when they have their names.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from rvm_trt.errors import VideoError
-from rvm_trt.files import atomic_file
+from rvm_trt.files import atomic_file, clear_dir
 from rvm_trt.runtime.video.checkpoint import Checkpoint, read_states, write_states
 from rvm_trt.runtime.video.checksum import sum_of
+from rvm_trt.runtime.video.journal_files import (
+    FINISHING,
+    has_segments,
+    is_after,
+    is_record,
+    read_finished,
+    read_json,
+    record_file,
+    this_boot,
+    told_of,
+    write_json,
+)
+from rvm_trt.runtime.video.placing import check_free, put, seal_of
 from rvm_trt.runtime.video.stores import OutputStore, discard, remove
 
-_LONGEST_JSON = 1 << 20
 _KEPT_STATES = 3
-_FINISHING = "finishing"
 _ANEW = "Start anew: leave out --resume, and add --force (overwrite=True)."
 
 
@@ -33,12 +44,16 @@ class Journal:
         stores: what is kept of each output, in the order of the plans.
         segment_frames: frames of a segment.
         checkpoint: where to go on; None at the beginning.
+        is_whole: whether every output is whole, and only has to be put in its place.
+        skipped_frames: of a job that is whole, pieces of the input that did not decode.
     """
 
     def __init__(self, stores: Sequence[OutputStore], *, segment_frames: int) -> None:
         self.stores = tuple(stores)
         self.segment_frames = segment_frames
         self.checkpoint: Checkpoint | None = None
+        self.is_whole = False
+        self.skipped_frames = 0
         self._folder = stores[0].folder
 
     @property
@@ -46,9 +61,15 @@ class Journal:
         """How many frames are kept."""
         return 0 if self.checkpoint is None else self.checkpoint.frames
 
+    @property
+    def is_there(self) -> bool:
+        """Whether everything that is kept is still in its folders: nobody has removed them."""
+        return all(store.folder.is_dir() and not store.folder.is_symlink() for store in self.stores)
+
     def commit(self, checkpoint: Checkpoint) -> None:
         """Counts the segment that every output has just ended as whole; raises `VideoError`."""
         segment = self.stores[0].segments
+        self._check_folders()
         with self._errors():
             with atomic_file(self._states(segment)) as file:
                 write_states(file, checkpoint.states, checkpoint.detector)
@@ -58,23 +79,40 @@ class Journal:
                 "states": sum_of(self._states(segment))._asdict(),
                 "outputs": [store.record() for store in self.stores],
             }
-            _write_json(self._record(segment), record)
+            write_json(self._record(segment), record)
             if segment >= _KEPT_STATES:
                 self._states(segment - _KEPT_STATES).unlink(missing_ok=True)
         self.checkpoint = checkpoint
 
-    def finishing(self) -> None:
-        """Says that every output is whole, and is put in its place from now on; raises `VideoError`."""
+    def finish(self, *, frames: int, cuts: Sequence[int], skipped_frames: int) -> None:
+        """Says that every output is whole: from now on they are only put in their places, by this job or the next.
+
+        Raises:
+            VideoError: something came to the place of one of them, the disk is full, or a folder is another one now.
+        """
+        self._check_folders()
         with self._errors():
-            (self._folder / _FINISHING).touch()
+            seals = [seal_of(store.written, store.plan) for store in self.stores]
+            counts = {"frames": frames, "cuts": [*cuts], "skipped_frames": skipped_frames}
+            write_json(self._folder / FINISHING, {**counts, "outputs": seals, "boot": this_boot()})
+        self._know_whole(frames, cuts, skipped_frames)
+        for store in self.stores:
+            check_free(store.plan)
+
+    def put(self) -> None:
+        """Puts the whole outputs of an interrupted job in their places; raises `VideoError`."""
+        record = read_finished(self._folder)
+        assert record is not None
+        for store, seal in zip(self.stores, record["outputs"], strict=True):
+            if not store.is_put(seal):
+                put(store.written, store.plan)
 
     def begin(self, job: Mapping[str, str]) -> None:
         """Starts anew: removes what there is, and writes what the job is; raises `VideoError`."""
         with self._errors():
             for store in self.stores:
-                for path in store.folder.iterdir():
-                    remove(path) if path.is_dir() else path.unlink()
-            _write_json(self._folder / "job.json", dict(job))
+                clear_dir(store.folder)
+            write_json(self._folder / "job.json", dict(job))
 
     def go_on(self, job: Mapping[str, str], notice: Callable[[str], None]) -> None:
         """Takes up a job after the last segment that is whole, or starts it anew where none is.
@@ -83,7 +121,7 @@ class Journal:
             VideoError: the journal is of another job, or it cannot be read.
         """
         with self._errors():
-            before = _read_json(self._folder / "job.json")
+            before = read_json(self._folder / "job.json")
             if before is None and has_segments(self._folder):
                 raise VideoError(
                     f"--resume from {str(self._folder)!r}",
@@ -96,15 +134,17 @@ class Journal:
                 self.begin(job)
                 return
             _check_same(self._folder, before, job)
-            if is_finishing(self._folder):
-                for store in self.stores:
-                    store.reclaim()
+            if self._is_finished():
+                return
             self._find_last(notice)
             self._trim()
 
     def stop(self) -> None:
         """After an error: removes what is not of whole segments, or everything where there is none."""
         for store in self.stores:
+            store.close()
+            if self.is_whole or store.folder.is_symlink():
+                continue
             if not self.frames:
                 remove(store.folder)
                 continue
@@ -115,7 +155,38 @@ class Journal:
     def remove(self) -> None:
         """Removes everything: the outputs are in their places."""
         for store in reversed(self.stores):
+            store.close()
             discard(store.folder)
+
+    def _is_finished(self) -> bool:
+        """Whether all outputs of the job are whole; otherwise takes back those that were put in their places."""
+        record = read_finished(self._folder)
+        if record is None:
+            return False
+        seals = record["outputs"]
+        pairs = list(zip(self.stores, seals, strict=False))
+        same_boot = record.get("boot") == this_boot() and len(seals) == len(self.stores)
+        if same_boot and all(
+            store.is_put(seal) or (seal is not None and seal_of(store.written, store.plan) == seal)
+            for store, seal in pairs
+        ):
+            self._know_whole(record["frames"], record["cuts"], record["skipped_frames"])
+            return True
+        for store, seal in pairs:
+            store.reclaim(seal)
+        (self._folder / FINISHING).unlink()
+        return False
+
+    def _know_whole(self, frames: int, cuts: Sequence[int], skipped_frames: int) -> None:
+        self.is_whole = True
+        self.skipped_frames = skipped_frames
+        self.checkpoint = Checkpoint(
+            frames=frames, next_index=frames, cuts=tuple(cuts), states=(), detector=None
+        )
+
+    def _check_folders(self) -> None:
+        for store in self.stores:
+            store.check()
 
     def _find_last(self, notice: Callable[[str], None]) -> None:
         written = 0
@@ -124,8 +195,8 @@ class Journal:
         whole = 0
         records = []
         while whole < written:
-            record = _read_json(self._record(whole))
-            if not _is_record(record) or not self._is_whole(whole, record):
+            record = read_json(self._record(whole))
+            if not is_record(record) or not self._is_segment_whole(whole, record):
                 break
             records.append(record)
             whole += 1
@@ -143,7 +214,7 @@ class Journal:
         if not written:
             notice("The interrupted job had not kept any frames yet: it started at the beginning.")
 
-    def _is_whole(self, segment: int, record: Mapping[str, Any]) -> bool:
+    def _is_segment_whole(self, segment: int, record: Mapping[str, Any]) -> bool:
         outputs = record["outputs"]
         return len(outputs) == len(self.stores) and all(
             store.is_whole(segment, kept) for store, kept in zip(self.stores, outputs, strict=True)
@@ -167,13 +238,10 @@ class Journal:
         whole = self.stores[0].segments
         for store in self.stores:
             store.trim()
-        for path in self._folder.iterdir():
-            kind, _, number = path.stem.partition("-")
-            if kind in ("segment", "states") and number.isdecimal() and int(number) >= whole:
-                path.unlink()
+        clear_dir(self._folder, keep=lambda name: not is_after(name, whole))
 
     def _record(self, segment: int) -> Path:
-        return _record(self._folder, segment)
+        return record_file(self._folder, segment)
 
     def _states(self, segment: int) -> Path:
         return self._folder / f"states-{segment:06d}"
@@ -194,56 +262,3 @@ def _check_same(folder: Path, before: Mapping[str, Any], job: Mapping[str, str])
             + " as in the interrupted job",
             todo=f"Give what was given then. {_ANEW}",
         )
-
-
-def _record(folder: Path, segment: int) -> Path:
-    return folder / f"segment-{segment:06d}.json"
-
-
-def _is_record(record: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
-    return (
-        record is not None
-        and type(record.get("next_index")) is int
-        and isinstance(record.get("outputs"), list)
-        and isinstance(record.get("cuts"), list)
-        and all(type(cut) is int for cut in record["cuts"])
-    )
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    with atomic_file(path) as file:
-        file.write_text(json.dumps(values, indent=1), encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Returns the values of a JSON file; None where it is missing or holds anything else."""
-    try:
-        with path.open("rb") as file:
-            values = json.loads(file.read(_LONGEST_JSON))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def has_segments(folder: Path) -> bool:
-    """Whether a journal's folder has at least one whole segment."""
-    return _record(folder, 0).exists()
-
-
-def is_finishing(folder: Path) -> bool:
-    """Whether the job of a journal's folder was interrupted while it put its outputs in their places."""
-    return (folder / _FINISHING).exists()
-
-
-@contextmanager
-def told_of(output: Path) -> Iterator[None]:
-    """Raises a `VideoError` of an output for an `OSError` in the block."""
-    try:
-        yield
-    except OSError as error:
-        raise VideoError(
-            f"output {str(output)!r}",
-            got=f"{error.strerror or error}",
-            expected="to keep what is done beside it",
-            todo="Check the free space and the rights of the folder.",
-        ) from error

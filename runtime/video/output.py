@@ -178,6 +178,7 @@ class OutputPlan:
         depth: bits per value of the images it takes: 8 (uint8), or 16 (uint16, 65535 for 1).
         premultiplied: whether colours are stored multiplied by alpha.
         raw_format: the planar format of raw frames; None for packed pixels.
+        overwrite: whether what stands at ``path`` may be replaced.
     """
 
     path: Path
@@ -187,6 +188,7 @@ class OutputPlan:
     depth: int = 8
     premultiplied: bool = False
     raw_format: RawFormat | None = None
+    overwrite: bool = False
 
 
 def plan_output(
@@ -228,6 +230,7 @@ def plan_output(
         premultiplied=chosen is OutputKind.RGBA
         and (codec is CodecName.EXR if options.premultiplied is None else options.premultiplied),
         raw_format=None if options.raw_format is None else RawFormat(options.raw_format),
+        overwrite=overwrite,
     )
     _check_pixels(plan)
     if fmt is OutputFormat.RAW:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -9,8 +10,19 @@ import tempfile
 from pathlib import Path
 
 from rvm_trt.errors import VideoError
+from rvm_trt.files import PARTIAL, shortened
 
+_LONGEST_NAME = 200
 _NUMBERED = re.compile(r"\d{6,}\.(png|exr)")
+
+
+def partial_folder(output: Path) -> Path:
+    """Returns where a job keeps what is to become an output: a hidden folder beside it."""
+    name = output.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{shortened(name, _LONGEST_NAME - 17)}-{digest}"
+    return output.parent / f".{name}{PARTIAL}"
 
 
 def check_place(
@@ -25,7 +37,7 @@ def check_place(
         overwrite: whether something there may be replaced; of folders, only those of numbered images.
     """
     _check_distinct(target, source)
-    _check_existing(target, is_folder=is_folder, overwrite=overwrite)
+    check_existing(target, is_folder=is_folder, overwrite=overwrite)
     _check_parent(target)
 
 
@@ -44,17 +56,22 @@ def check_standard_output() -> None:
         )
 
 
+def real(path: str | os.PathLike[str]) -> Path:
+    """Returns a path without links. Unlike `Path.resolve`, it takes a link to itself for a name."""
+    return Path(os.path.realpath(path))
+
+
 def _check_distinct(target: Path, source: str | os.PathLike[str] | None) -> None:
     if source is None:
         return
-    inside = Path(source).resolve()
-    resolved = target.resolve()
+    inside, resolved = real(source), real(target)
     same = target.exists() and Path(source).exists() and target.samefile(source)
     if same or resolved == inside or (target.is_dir() and resolved in inside.parents):
         raise _error(target, "the input itself", "another place", "Choose another output path.")
 
 
-def _check_existing(target: Path, *, is_folder: bool, overwrite: bool) -> None:
+def check_existing(target: Path, *, is_folder: bool, overwrite: bool) -> None:
+    """Raises `VideoError` where something stands in an output's place that must not be replaced; see `check_place`."""
     if not (target.exists() or target.is_symlink()):
         return
     if target.is_dir() != is_folder:
@@ -72,9 +89,15 @@ def _check_existing(target: Path, *, is_folder: bool, overwrite: bool) -> None:
         if not any(target.iterdir()):
             return
     if not overwrite:
-        raise _error(
-            target, "something already there", "a free path", "Add --force (overwrite=True) to replace it."
-        )
+        todo = "Add --force (overwrite=True) to replace it."
+        if _has_work(target):
+            todo = "Add --force --resume to replace it by what an interrupted job has begun; --force alone drops that."
+        raise _error(target, "something already there", "a free path", todo)
+
+
+def _has_work(target: Path) -> bool:
+    folder = partial_folder(target)
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _check_parent(target: Path) -> None:

@@ -6,12 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
 
 from rvm_trt.errors import OptionError
+from rvm_trt.runtime.video.journal_files import read_finished
 from rvm_trt.runtime.video.output import EncodeOptions, OutputFormat, OutputKind, OutputPlan, plan_output
+from rvm_trt.runtime.video.output_place import real
+from rvm_trt.runtime.video.placing import is_same
 from rvm_trt.runtime.video.sink import Sink, open_sink
 from rvm_trt.runtime.video.source import Clip
-from rvm_trt.runtime.video.stores import OutputStore
+from rvm_trt.runtime.video.stores import OutputStore, partial_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,7 @@ def plan_outputs(
     clip: Clip,
     options: EncodeOptions,
     overwrite: bool,
+    resume: bool = False,
 ) -> tuple[Output, ...]:
     """Checks the outputs of a pass before any work, and leaves no trace.
 
@@ -46,6 +52,7 @@ def plan_outputs(
         clip: the source.
         options: how to encode the first; quality and sound hold for all.
         overwrite: whether what is there may be replaced.
+        resume: whether an interrupted job is gone on with: what it has put in its place already may stand there.
 
     Raises:
         VideoError: an output cannot be written, see `plan_output`.
@@ -53,9 +60,12 @@ def plan_outputs(
     """
     usual = replace(options, codec=None, premultiplied=None, raw_format=None)
     wanted = [(path, kind, options), *((where, name, usual) for name, where in (also or {}).items())]
+    finished = read_finished(partial_folder(Path(path))) if resume else None
+    seals = [] if finished is None else finished["outputs"]
     outputs: list[Output] = []
-    for where, name, how in wanted:
-        plan = plan_output(where, kind=name, source=clip.path, overwrite=overwrite, options=how)
+    for (where, name, how), seal in zip_longest(wanted, seals[: len(wanted)]):
+        replaced = overwrite or is_same(Path(where), seal)
+        plan = plan_output(where, kind=name, source=clip.path, overwrite=replaced, options=how)
         for other in outputs:
             _check_distinct(plan, other.plan)
         outputs.append(Output(path=where, plan=plan, options=how))
@@ -67,7 +77,6 @@ def open_sinks(
     outputs: Sequence[Output],
     *,
     clip: Clip,
-    overwrite: bool,
     stores: Sequence[OutputStore | None],
 ) -> tuple[Sink, ...]:
     """Opens the sinks of a pass on a stack; each output appears under its name when the stack is closed.
@@ -76,7 +85,6 @@ def open_sinks(
         stack: closes them; whoever has called `Sink.finish` on all before that gets all or none.
         outputs: what `plan_outputs` gave.
         clip: the source.
-        overwrite: whether what is there may be replaced.
         stores: what keeps the whole segments of each output, if anything.
 
     Raises:
@@ -90,7 +98,7 @@ def open_sinks(
                 clip=clip,
                 kind=output.plan.kind,
                 options=output.options,
-                overwrite=overwrite,
+                overwrite=output.plan.overwrite,
                 store=store,
             )
         )
@@ -104,11 +112,18 @@ def can_be_kept(outputs: Sequence[Output]) -> bool:
 
 
 def _check_distinct(plan: OutputPlan, other: OutputPlan) -> None:
-    same_kind = plan.kind is other.kind
-    if same_kind or plan.path.resolve() == other.path.resolve():
-        raise OptionError(
-            "outputs",
-            got=f"two of kind {plan.kind.value!r}" if same_kind else f"two at {str(plan.path)!r}",
-            expected="outputs of different kinds at different places",
-            todo="Leave one out, or give it another kind or path.",
-        )
+    place, taken = real(plan.path), real(other.path)
+    if plan.kind is other.kind:
+        got = f"two of kind {plan.kind.value!r}"
+    elif place == taken:
+        got = f"two at {str(plan.path)!r}"
+    elif taken in place.parents or place in taken.parents:
+        got = f"{str(plan.path)!r} and {str(other.path)!r}, one in the other"
+    else:
+        return
+    raise OptionError(
+        "outputs",
+        got=got,
+        expected="outputs of different kinds at different places",
+        todo="Leave one out, or give it another kind or path.",
+    )

@@ -39,7 +39,11 @@ class PacketWriter:
     def __init__(self, path: Path, *, extradata: bytes | None) -> None:
         self._file: IO[bytes] = path.open("wb")
         self._sum = Sum(0, 0)
-        self._record({"format": _FORMAT, "extradata": None if extradata is None else extradata.hex()})
+        try:
+            self._record({"format": _FORMAT, "extradata": None if extradata is None else extradata.hex()})
+        except OSError:
+            self._file.close()
+            raise
 
     def append(self, packet: Packet[VideoStream]) -> None:
         """Writes a packet with its side data, in the time base of its encoder."""
@@ -97,6 +101,22 @@ def read_packets(
             packet.time_base = time_base
             left -= packet.size + sum(size for _, size in text["side"])
             yield packet
+
+
+def as_kept(packet: Packet[VideoStream]) -> Packet[VideoStream]:
+    """Returns a packet as `read_packets` would give it: without the word that no other frame needs it.
+
+    MP4 keeps that word, and PyAV cannot set it: a job that goes on could not write it, so that no job does.
+    """
+    if not packet.is_disposable:
+        return packet
+    plain = cast("Packet[VideoStream]", Packet(packet.size))
+    plain.update(bytes(packet))
+    plain.pts, plain.duration, plain.is_keyframe = packet.pts, packet.duration, packet.is_keyframe
+    plain.time_base = packet.time_base
+    for side in packet.iter_sidedata():
+        plain.set_sidedata(side)
+    return plain
 
 
 def _text(file: IO[bytes], left: int, path: Path) -> tuple[dict[str, Any], int]:

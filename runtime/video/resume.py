@@ -8,16 +8,10 @@ from pathlib import Path
 
 from rvm_trt.errors import VideoError
 from rvm_trt.files import locked_dir
-from rvm_trt.runtime.video.journal import Journal, has_segments, is_finishing, told_of
+from rvm_trt.runtime.video.journal import Journal
+from rvm_trt.runtime.video.journal_files import has_segments, read_finished, told_of
 from rvm_trt.runtime.video.output import OutputPlan
-from rvm_trt.runtime.video.stores import (
-    SEGMENT_FRAMES,
-    OutputStore,
-    discarded,
-    make_store,
-    partial_folder,
-    remove,
-)
+from rvm_trt.runtime.video.stores import SEGMENT_FRAMES, OutputStore, discarded, make_store, remove
 
 
 @contextmanager
@@ -66,12 +60,8 @@ def open_journal(
         journal.remove()
 
 
-def was_finishing(output: Path) -> bool:
-    """Whether a job was interrupted while it put outputs in their places: resuming it replaces what stands there."""
-    return is_finishing(partial_folder(output))
-
-
 def _lock(locks: ExitStack, store: OutputStore) -> None:
+    store.check(made=False)
     with told_of(store.plan.path):
         mine = locks.enter_context(locked_dir(store.folder))
     if mine:
@@ -88,7 +78,7 @@ def _lock(locks: ExitStack, store: OutputStore) -> None:
 
 def _check_worthless(stores: Sequence[OutputStore]) -> None:
     for store in stores:
-        if has_segments(store.folder):
+        if has_segments(store.folder) or read_finished(store.folder) is not None:
             raise VideoError(
                 f"output {str(store.plan.path)!r}",
                 got="what an interrupted job has done of it",

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rvm_trt.errors import FrameError
-from rvm_trt.files import atomic_dir, atomic_file
 from rvm_trt.runtime.video.images_out import ImageForm, ImageWriter
 from rvm_trt.runtime.video.output import (
     CodecName,
@@ -25,6 +24,7 @@ from rvm_trt.runtime.video.output import (
     plan_output,
 )
 from rvm_trt.runtime.video.pipe import Worker
+from rvm_trt.runtime.video.placing import kept_by_nobody
 from rvm_trt.runtime.video.premultiply import premultiply
 from rvm_trt.runtime.video.source import Clip, require
 from rvm_trt.runtime.video.stores import SEGMENT_FRAMES, OutputStore, PacketFiles
@@ -197,7 +197,7 @@ def _image_writer(
     form = _image_form(plan, clip)
     if clip.has_audio and options.audio:
         notice("Sound was left out: a folder of images cannot hold it.")
-    folder = stack.enter_context(atomic_dir(plan.path) if store is None else store.place())
+    folder = stack.enter_context(kept_by_nobody(plan) if store is None else store.place())
     first = 0 if store is None else store.frames
     return stack.enter_context(ImageWriter(folder, form=form, plan=plan, clip=clip, first=first))
 
@@ -249,7 +249,7 @@ def _video_writer(
             "SVT_LOG", "1"
         )  # It reports its settings past FFmpeg; errors are all we want of it.
     assert store is None or isinstance(store, PacketFiles)
-    file: Path = stack.enter_context(atomic_file(plan.path) if store is None else store.place())
+    file: Path = stack.enter_context(kept_by_nobody(plan) if store is None else store.place())
     writer = VideoWriter(
         file,
         plan=plan,

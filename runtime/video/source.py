@@ -135,6 +135,11 @@ class Source(ABC):
         """Whether there is sound."""
         return self.clip.has_audio
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it reads, in order, each once."""
+        return (self.clip.path,)
+
     def __iter__(self) -> Iterator[Frame]:
         """Yields the frames in the order they are shown; raises `VideoError` where that is impossible."""
         return self.frames_from(0)

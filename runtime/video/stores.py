@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -12,9 +10,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rvm_trt.files import PARTIAL, replace_dir, shortened
+from rvm_trt.errors import VideoError
+from rvm_trt.files import clear_dir
 from rvm_trt.runtime.video.checksum import Sum, sum_of
 from rvm_trt.runtime.video.output import OutputPlan
+from rvm_trt.runtime.video.output_place import partial_folder as partial_folder
+from rvm_trt.runtime.video.placing import put, seal_of, sizes
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
     from rvm_trt.runtime.video.packets import PacketWriter
 
 SEGMENT_FRAMES = 250
-_LONGEST_NAME = 200
-
-
-def partial_folder(output: Path) -> Path:
-    """Returns where a job keeps what is to become an output: a hidden folder beside it."""
-    name = output.name
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-        name = f"{shortened(name, _LONGEST_NAME - 17)}-{digest}"
-    return output.parent / f".{name}{PARTIAL}"
 
 
 class OutputStore(ABC):
@@ -70,15 +61,47 @@ class OutputStore(ABC):
 
     @abstractmethod
     def trim(self) -> None:
-        """Removes everything that is not of a whole segment."""
+        """Removes everything that is not of a whole segment; raises `OSError`."""
+
+    def close(self) -> None:
+        """Closes what is open. May be called twice."""
+        return
 
     @abstractmethod
-    def reclaim(self) -> None:
-        """Takes back what was put in its place by a job that was interrupted while it did so."""
+    def reclaim(self, seal: object) -> None:
+        """Takes back what a job that was interrupted has put in its place; raises `OSError`."""
 
     @abstractmethod
     def place(self) -> AbstractContextManager[Path]:
         """Gives where the output is to be written, and puts it in its place at the end of the block."""
+
+    @property
+    @abstractmethod
+    def written(self) -> Path:
+        """What becomes the output, in the folder."""
+
+    def is_put(self, seal: object) -> bool:
+        """Whether the output of a seal is in its place. Then it is there alone: a rename may stop between two names."""
+        if seal is None or seal_of(self.plan.path, self.plan) != seal:
+            return False
+        if seal_of(self.written, self.plan) == seal:
+            self.written.unlink()
+        return True
+
+    def check(self, *, made: bool = True) -> None:
+        """Raises `VideoError` where the folder has gone, or a link is in its place: what that points to is not ours.
+
+        Args:
+            made: whether the folder was made already.
+        """
+        is_link = self.folder.is_symlink()
+        if is_link or (made and not self.folder.is_dir()):
+            raise VideoError(
+                f"output {str(self.plan.path)!r}",
+                got=f"{'a link' if is_link else 'no folder any more at'} {str(self.folder)!r}",
+                expected="to keep what is done in a folder of that name",
+                todo="Remove the link." if is_link else "Leave it alone until the job has ended.",
+            )
 
 
 class PacketFiles(OutputStore):
@@ -101,6 +124,7 @@ class PacketFiles(OutputStore):
         if self._writer is None:
             from rvm_trt.runtime.video.packets import PacketWriter
 
+            self.check()
             self._writer = PacketWriter(self._file(self.segments), extradata=extradata)
         self._writer.append(packet)
 
@@ -122,23 +146,32 @@ class PacketFiles(OutputStore):
 
     def trim(self) -> None:
         """Removes the file under way, and the output as far as it was written."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self.close()
         whole = {self._file(segment).name for segment in range(self.segments)}
-        for file in self.folder.iterdir():
-            if file.name.startswith(("packets-", "output")) and file.name not in whole:
-                file.unlink()
+        clear_dir(self.folder, keep=lambda name: not name.startswith(("packets-", "output")) or name in whole)
 
-    def reclaim(self) -> None:
-        """Nothing: the packets are still here."""
+    def close(self) -> None:
+        """Closes the file under way, which nobody wants any more."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(OSError):  # the disk may be full
+                writer.close()
+
+    def reclaim(self, seal: object) -> None:
+        """Removes the output from its place: the packets are still here."""
+        if self.is_put(seal):
+            self.plan.path.unlink()
 
     @contextmanager
     def place(self) -> Iterator[Path]:
-        """Yields a file in the folder, which replaces the output at the end."""
-        file = self.folder / f"output{self.plan.path.suffix}"
-        yield file
-        file.replace(self.plan.path)
+        """Yields a file in the folder, which becomes the output at the end."""
+        yield self.written
+        put(self.written, self.plan)
+
+    @property
+    def written(self) -> Path:
+        """The file that becomes the output."""
+        return self.folder / f"output{self.plan.path.suffix}"
 
     def _file(self, segment: int) -> Path:
         return self.folder / f"packets-{segment:06d}"
@@ -154,35 +187,39 @@ class ImageFiles(OutputStore):
 
     def is_whole(self, segment: int, record: object) -> bool:
         """Whether the segment's images have the number and the size of its record."""
-        return self._count(segment) == record
+        return not self.written.is_symlink() and self._count(segment) == record
 
     def trim(self) -> None:
         """Removes the images of the segment under way."""
-        for file in self._images.iterdir() if self._images.is_dir() else ():
-            if not (file.stem.isdecimal() and int(file.stem) < self.frames):
-                file.unlink()
+        if self.written.is_symlink():
+            self.written.unlink()
+        elif self.written.exists():
+            clear_dir(self.written, keep=self._is_kept)
 
-    def reclaim(self) -> None:
+    def reclaim(self, seal: object) -> None:
         """Takes the images back from where the output was put."""
-        if self.plan.path.is_dir() and not self._images.exists():
-            self.plan.path.replace(self._images)
+        if self.is_put(seal) and not self.written.exists():
+            self.plan.path.replace(self.written)
 
     @contextmanager
     def place(self) -> Iterator[Path]:
-        """Yields the folder of the images, which replaces the output at the end."""
-        self._images.mkdir(exist_ok=True)
-        yield self._images
-        replace_dir(self._images, self.plan.path)
+        """Yields the folder of the images, which becomes the output at the end."""
+        self.written.mkdir(exist_ok=True)
+        yield self.written
+        put(self.written, self.plan)
 
     @property
-    def _images(self) -> Path:
+    def written(self) -> Path:
+        """The folder that becomes the output."""
         return self.folder / "images"
+
+    def _is_kept(self, name: str) -> bool:
+        stem = name.partition(".")[0]
+        return stem.isdecimal() and int(stem) < self.frames
 
     def _count(self, segment: int) -> dict[str, Any]:
         numbers = range(segment * self.segment_frames, (segment + 1) * self.segment_frames)
-        files = [self._images / f"{number:06d}.{self.plan.format.value}" for number in numbers]
-        sizes = [file.stat().st_size for file in files if file.is_file()]
-        return {"images": len(sizes), "size_bytes": sum(sizes)}
+        return sizes(self.written / f"{number:06d}.{self.plan.format.value}" for number in numbers)
 
 
 def make_store(plan: OutputPlan, *, segment_frames: int) -> PacketFiles | ImageFiles:
@@ -192,8 +229,9 @@ def make_store(plan: OutputPlan, *, segment_frames: int) -> PacketFiles | ImageF
 
 
 def remove(folder: Path) -> None:
-    """Removes a folder and what is in it, if it is there."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Removes a folder and what is in it, if it is there; of a link, the link alone."""
+    with suppress(OSError):  # what cannot be removed is nothing that anybody counts on
+        folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)
 
 
 def discard(folder: Path) -> None:

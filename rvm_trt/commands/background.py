@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rvm_trt.errors import OptionError, VideoError
+from rvm_trt.files import sha256_file
 from rvm_trt.options import choice
 from rvm_trt.runtime.video.input_options import Hdr
 from rvm_trt.runtime.video.source import EXR_SUFFIX, IMAGE_SUFFIXES, require
@@ -37,6 +38,7 @@ TRANSPARENT = "transparent"
 DEFAULT_BLUR = 24.0
 LEAST_BLUR, MOST_BLUR = 4.0, 200.0
 _SUBJECT = "--background"
+_BLUR = r"blur(?::(.*))?"
 # What Pillow opens and `open_source` plays: always, and where it holds several pictures.
 _VIDEOS, _ANIMATIONS = ("FLI", "MPEG"), ("GIF", "PNG", "WEBP")
 
@@ -123,6 +125,24 @@ def parse_colour(text: str, *, subject: str) -> Colour:
     return colour
 
 
+def is_word(text: str) -> bool:
+    """Whether a background is named by a word or a colour, and not by a file."""
+    text = text.strip()
+    is_effect = text.lower() == TRANSPARENT or re.fullmatch(_BLUR, text, re.IGNORECASE) is not None
+    return is_effect or _colour(text) is not None
+
+
+def background_words(text: str) -> str:
+    """Returns what a background is, in words that differ where its pictures may: of a file, its contents.
+
+    Args:
+        text: what `parse_background` has taken.
+    """
+    text = text.strip()
+    path = None if is_word(text) else _existing(text)
+    return text if path is None else f"{path.name} with SHA-256 {sha256_file(path)[:16]}"
+
+
 def _colour(text: str) -> Colour | None:
     if text.lower() in NAMES:
         return NAMES[text.lower()]
@@ -138,7 +158,7 @@ def _colour(text: str) -> Colour | None:
 
 def _blur_radius(text: str) -> float | None:
     """Returns the radius of a blur, None where none is meant."""
-    match = re.fullmatch(r"blur(?::(.*))?", text, re.IGNORECASE)
+    match = re.fullmatch(_BLUR, text, re.IGNORECASE)
     if match is None:
         return None
     if match[1] is None:

@@ -18,30 +18,30 @@ from __future__ import annotations
 import argparse
 import json
 import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rvm_trt.commands.background import NAMES, Background, parse_background
-from rvm_trt.commands.matte_arguments import add_arguments
+from rvm_trt.commands.background import NAMES, Background, background_words, parse_background
+from rvm_trt.commands.matte_arguments import DEFAULT_FIT, add_arguments
 from rvm_trt.commands.matte_plan import (
-    check_background,
+    Task,
+    check_options,
     check_standard_output,
+    check_use,
     encode_options,
     input_options,
+    is_done,
     output_kind,
     pair_outputs,
 )
-from rvm_trt.errors import DependencyError, RvmTrtError
-from rvm_trt.files import sha256_file
+from rvm_trt.commands.matte_report import progress_bar, say, tell
+from rvm_trt.errors import RvmTrtError
 from rvm_trt.options import Precision, Refiner, Variant
 from rvm_trt.profile import Profile
-from rvm_trt.runtime.video.output import STANDARD_OUTPUT
 
 if TYPE_CHECKING:
     from rvm_trt.engines.artifact import Engine
@@ -54,24 +54,38 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "add_arguments", "choose_profile", "run"]
 
 HELP = "matte a video: rvm-trt matte in.mp4 -o out.mp4"
+_DEFAULT_BACKGROUND = "green"
 _NAMED = ("720p", "hd", "4k", "dci4k")
 
 
 def run(args: argparse.Namespace) -> int:
     """Mattes, and returns the exit code. Raises `RvmTrtError` where the user can mend it."""
     check_standard_output(args)
-    pairs = pair_outputs(args.inputs, args.output)
-    reports, code = [], 0
-    for given, output in pairs:
-        try:
-            reports.append(_matte_one(args, given, output))
-        except RvmTrtError as error:
-            if len(pairs) == 1:
-                raise
-            # The other inputs are not to suffer from one that does not open.
-            print(f"rvm-trt matte: {error}", file=sys.stderr)
-            code = 1
-    _tell(args, reports, several=len(pairs) > 1)
+    check_options(args)
+    tasks = pair_outputs(args)
+    documents: list[dict[str, Any]] = []
+    code = 0
+    try:
+        for task in tasks:
+            if len(tasks) > 1 and args.resume and not args.force and is_done(task):
+                say(f"note: {task.output} is there already; {task.given} was not matted again.")
+                documents.append({"input": task.given, "output": task.output, "skipped": True})
+                continue
+            try:
+                report = _matte_one(args, task)
+            except RvmTrtError as error:
+                if len(tasks) == 1:
+                    raise
+                # The other inputs are not to suffer from one that does not open.
+                say(f"rvm-trt matte: {error}")
+                documents.append({"input": task.given, "output": task.output, "error": str(error)})
+                code = 1
+            else:
+                tell(args, report)
+                documents.append({"input": task.given, **report.to_json()})
+    finally:
+        if args.json and documents:
+            print(json.dumps(documents if len(tasks) > 1 else documents[0], indent=2))
     return code
 
 
@@ -97,31 +111,30 @@ def choose_profile(
     return Profile.for_size(width=width, height=height, ratio=ratio, refiner=refiner, variant=variant)
 
 
-def _matte_one(args: argparse.Namespace, given: str, output: str) -> JobReport:
+def _matte_one(args: argparse.Namespace, task: Task) -> JobReport:
     """Everything that can be wrong is looked at before the first slow step."""
     from rvm_trt.runtime.session import MattingSession
     from rvm_trt.runtime.video.cuts import CutDetector
     from rvm_trt.runtime.video.job import matte_video
     from rvm_trt.runtime.video.job_options import JobOptions
     from rvm_trt.runtime.video.outputs import plan_outputs
-    from rvm_trt.runtime.video.resume import was_finishing
     from rvm_trt.runtime.video.source import open_source
 
-    options, inputs, kind = encode_options(args), input_options(args), output_kind(args)
-    source = open_source(given, rate=args.rate, threads=args.threads, options=inputs)
-    also = {name: path for name in ("pha", "fgr") if (path := getattr(args, name)) is not None}
+    options, inputs = encode_options(args), input_options(args)
+    source = open_source(task.given, rate=args.rate, threads=args.threads, options=inputs)
     plans = [
         each.plan
         for each in plan_outputs(
-            output,
-            kind=kind,
-            also=also,
+            task.output,
+            kind=output_kind(args),
+            also=task.also,
             clip=source.clip,
             options=options,
-            overwrite=args.force or (args.resume and was_finishing(Path(output))),
+            overwrite=args.force,
+            resume=args.resume,
         )
     ]
-    check_background(args, plans[0].kind.value)
+    check_use(args, source, plans)
     profile = choose_profile(
         width=source.width,
         height=source.height,
@@ -150,13 +163,13 @@ def _matte_one(args: argparse.Namespace, given: str, output: str) -> JobReport:
         stack.enter_context(_ending_at_ctrl_c(source))
         return matte_video(
             source,
-            output,
+            task.output,
             session,
             kind=plans[0].kind,
-            also=also,
+            also=task.also,
             overwrite=args.force,
             progress=stack.enter_context(
-                _progress_bar(plans[0].path.name, source.frame_count, quiet=args.quiet)
+                progress_bar(plans[0].path.name, source.frame_count, quiet=args.quiet)
             ),
             options=options,
             job=replace(job, backdrop=changing, facts=_facts(args, engine)),
@@ -168,10 +181,10 @@ def _background(
 ) -> tuple[Background, Backdrop | None]:
     """Returns what is behind the person at first, and what changes it from frame to frame; the stack closes that."""
     background = parse_background(
-        args.background or "green",
+        args.background or _DEFAULT_BACKGROUND,
         width=source.width,
         height=source.height,
-        fit=args.fit,
+        fit=args.fit or DEFAULT_FIT,
         pixel_aspect=source.clip.pixel_aspect,
         start=source.clip.start,
         hdr=inputs.hdr,
@@ -185,16 +198,12 @@ def _background(
 
 def _facts(args: argparse.Namespace, engine: Engine) -> dict[str, str]:
     """What decides the bytes beyond the input, the outputs and their options: `--resume` compares it."""
-    path = Path(args.background or "")
-    facts = {
+    return {
         "engine": engine.manifest.seal(),
-        "background": f"{args.background}",
-        "fit": args.fit,
+        "background": background_words(args.background or _DEFAULT_BACKGROUND),
+        "fit": args.fit or DEFAULT_FIT,
         "spill suppression": "no" if args.no_spill_suppression else "yes",
     }
-    if path.is_file():
-        facts["background file"] = sha256_file(path)
-    return facts
 
 
 def _engine(args: argparse.Namespace, profile: Profile) -> Engine:
@@ -209,7 +218,7 @@ def _engine(args: argparse.Namespace, profile: Profile) -> Engine:
         checkpoint=args.checkpoint,
         engines_dir=args.engines,
         calibration=_calibration() if precision is Precision.INT8 else None,
-        progress=None if args.quiet else _say,
+        progress=None if args.quiet else say,
     )
 
 
@@ -236,55 +245,3 @@ def _ending_at_ctrl_c(source: Source) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _progress_bar(
-    name: str, total: int | None, *, quiet: bool
-) -> Iterator[Callable[[int, int | None], None] | None]:
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    except ModuleNotFoundError as error:
-        raise DependencyError("rich", extra="video", stage="progress bar") from error
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=total, fps="")
-
-        def advance(done: int, expected: int | None) -> None:
-            speed = bar.tasks[0].speed
-            fps = "" if speed is None else f"{speed:.1f} FPS"
-            bar.update(task, completed=done, total=None if expected is None else max(expected, done), fps=fps)
-
-        yield advance
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _tell(args: argparse.Namespace, reports: Sequence[JobReport], *, several: bool) -> None:
-    if args.json:
-        documents = [report.to_json() for report in reports]
-        print(json.dumps(documents if several else documents[0], indent=2))
-        return
-    for report in reports:
-        for notice in report.notices:
-            _say(f"note: {notice}")
-        if report.skipped_frames:
-            _say(f"warning: {report.skipped_frames} damaged pieces of the input were skipped.")
-        if not args.quiet:
-            line = (
-                f"{report.output}: {report.kind.value}, {report.frames} frames, {report.width}x{report.height}, "
-                f"{float(report.rate):.6g} FPS; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
-            )
-            print(line, file=sys.stderr if args.output == STANDARD_OUTPUT else sys.stdout)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rvm_trt.options import Refiner, Variant
 
+DEFAULT_FIT = "cover"
 EXAMPLES = """\
 examples:
   rvm-trt matte talk.mp4 -o talk-green.mp4
@@ -57,7 +58,7 @@ def _add_picture(group: argparse._ArgumentGroup) -> None:
         "--output-kind",
         choices=("composite", "pha", "rgba", "fgr"),
         help="composite: the person on a background; pha: alpha matte; rgba: with transparency; "
-        "fgr: foreground colours (default: rgba for a folder, composite for video)",
+        "fgr: foreground colours (default: composite for video and with --background, otherwise rgba)",
     )
     group.add_argument("--pha", metavar="PATH", help="write the alpha matte as well, in the same pass")
     group.add_argument("--fgr", metavar="PATH", help="write the foreground colours as well, in the same pass")
@@ -70,8 +71,8 @@ def _add_picture(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--fit",
         choices=("cover", "contain"),
-        default="cover",
-        help="how a background of another shape fills the frame: cut off, or whole on black (default: cover)",
+        help="how a background picture or video of another shape fills the frame: cut off, or whole on black "
+        f"(default: {DEFAULT_FIT})",
     )
     group.add_argument(
         "--no-spill-suppression",
@@ -93,7 +94,6 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--gaps",
         choices=("refuse", "hold", "close"),
-        default="refuse",
         help="missing numbers in a sequence of images: refuse them, hold the image before, or close up "
         "(default: refuse)",
     )
@@ -106,7 +106,6 @@ def _add_time(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--warm-up",
         type=float,
-        default=1.0,
         metavar="S",
         help="seconds before --from that the network sees, but that are not written (default: 1)",
     )

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rvm_trt.commands.background import TRANSPARENT
+from rvm_trt.commands.background import TRANSPARENT, is_word
 from rvm_trt.commands.time_text import parse_time
 from rvm_trt.errors import OptionError
 from rvm_trt.runtime.video.input_options import Gaps, Hdr, InputOptions
-from rvm_trt.runtime.video.output import STANDARD_OUTPUT, EncodeOptions
+from rvm_trt.runtime.video.output import STANDARD_OUTPUT, CodecName, EncodeOptions, OutputKind, OutputPlan
+from rvm_trt.runtime.video.output_place import partial_folder
+
+if TYPE_CHECKING:
+    from rvm_trt.runtime.video.source import Source
 
 _NAME = "{name}"
+_ALSO = ("pha", "fgr")
+_WITH_CRF = frozenset((CodecName.H264, CodecName.VP9, CodecName.AV1))
+
+
+def writes_standard_output(args: argparse.Namespace) -> bool:
+    """Whether frames go to standard output, where nothing else may go then."""
+    return STANDARD_OUTPUT in (args.output, *(getattr(args, kind) for kind in _ALSO))
 
 
 def check_standard_output(args: argparse.Namespace) -> None:
     """Raises `OptionError` where frames on standard output would meet a terminal, or the report."""
-    if args.output != STANDARD_OUTPUT:
+    if not writes_standard_output(args):
         return
     if args.json:
         raise OptionError(
@@ -36,51 +50,152 @@ def check_standard_output(args: argparse.Namespace) -> None:
         )
 
 
-def pair_outputs(inputs: Sequence[str], output: str) -> list[tuple[str, str]]:
-    """Returns each input with its output; several inputs need ``{name}`` in the output."""
-    if len(inputs) > 1 and _NAME not in output:
-        raise OptionError(
-            "output",
-            got=f"{output!r} for {len(inputs)} inputs",
-            expected=f"a name with {_NAME} in it, such as 'out/{_NAME}.mp4'",
-            todo="Write {name} where each input's own name is to stand.",
-        )
-    pairs = [(given, output.replace(_NAME, Path(given).stem)) for given in inputs]
-    taken = [target for _, target in pairs]
-    twice = next((target for target in taken if taken.count(target) > 1), None)
-    if twice is not None:
-        raise OptionError(
-            "output",
-            got=f"{twice!r} for more than one input",
-            expected="a name of its own for each",
-            todo="Rename the inputs, or matte them apart.",
-        )
-    return pairs
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """An input and what is written of it.
+
+    Attributes:
+        given: the input, as it was given.
+        output: the first output.
+        also: further outputs by kind.
+    """
+
+    given: str
+    output: str
+    also: Mapping[str, str]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every output."""
+        return (self.output, *self.also.values())
+
+
+def pair_outputs(args: argparse.Namespace) -> list[Task]:
+    """Returns each input with its outputs; with several inputs, each output needs ``{name}``.
+
+    Raises:
+        OptionError: two outputs would have one place, or one stands where an input is.
+    """
+    wanted = {"output": args.output, **{f"--{kind}": getattr(args, kind) for kind in _ALSO}}
+    for subject, target in wanted.items():
+        if len(args.inputs) > 1 and target is not None and _NAME not in target:
+            raise OptionError(
+                subject,
+                got=f"{target!r} for {len(args.inputs)} inputs",
+                expected=f"a name with {_NAME} in it, such as 'out/{_NAME}.mp4'",
+                todo="Write {name} where each input's own name is to stand.",
+            )
+    tasks = [_task(given, args) for given in args.inputs]
+    if len(tasks) > 1:
+        _check_places(tasks)
+    return tasks
+
+
+def is_done(task: Task) -> bool:
+    """Whether an earlier run has made every output: they appear when they are whole, and then nothing else is kept."""
+    paths = [Path(target) for target in task.targets]
+    return all(path.exists() and not partial_folder(path).exists() for path in paths)
+
+
+def _task(given: str, args: argparse.Namespace) -> Task:
+    name = Path(given).stem
+    also = {kind: path.replace(_NAME, name) for kind in _ALSO if (path := getattr(args, kind)) is not None}
+    return Task(given=given, output=args.output.replace(_NAME, name), also=also)
+
+
+def _check_places(tasks: Sequence[Task]) -> None:
+    inputs = {os.path.realpath(task.given): task.given for task in tasks}
+    taken: set[str] = set()
+    for task in tasks:
+        for target in task.targets:
+            place = os.path.realpath(target)
+            if place in taken:
+                raise OptionError(
+                    "output",
+                    got=f"{target!r} for more than one input",
+                    expected="a name of its own for each",
+                    todo="Rename the inputs, or matte them apart.",
+                )
+            if place in inputs:
+                raise OptionError(
+                    "output",
+                    got=f"{target!r}, which is the input {inputs[place]!r}",
+                    expected="another place",
+                    todo="Choose another name or folder for the outputs.",
+                )
+            taken.add(place)
 
 
 def output_kind(args: argparse.Namespace) -> str | None:
-    """Returns the kind of picture asked for; a transparent background asks for ``rgba``."""
-    transparent = args.background is not None and args.background.strip().lower() == TRANSPARENT
-    kind = "rgba" if transparent and args.output_kind is None else args.output_kind
-    if transparent and kind != "rgba":
+    """Returns the kind of picture asked for: a background asks for a composite, a transparent one for ``rgba``."""
+    if args.background is None:
+        return None if args.output_kind is None else str(args.output_kind)
+    transparent = args.background.strip().lower() == TRANSPARENT
+    needed = "rgba" if transparent else "composite"
+    if args.output_kind not in (None, needed):
         raise OptionError(
             "--background",
-            got=f"'transparent' with output kind {kind!r}",
-            expected="output kind 'rgba'",
-            todo="Leave one of the two out.",
+            got=f"{args.background!r} with output kind {args.output_kind!r}",
+            expected=f"output kind {needed!r}",
+            todo=f"Leave out --background, or choose --output-kind {needed}.",
         )
-    return kind
+    return needed
 
 
-def check_background(args: argparse.Namespace, kind: str) -> None:
-    """Raises `OptionError` where a background is asked for that no picture shows."""
-    if args.background is not None and kind not in ("composite", "rgba"):
-        raise OptionError(
-            "--background",
-            got=f"output kind {kind!r}",
-            expected="output kind 'composite'",
-            todo="Leave out --background, or choose --output-kind composite.",
-        )
+def check_options(args: argparse.Namespace) -> None:
+    """Raises `OptionError` where an option is not usable, or does nothing beside the others."""
+    output_kind(args)
+    encode_options(args)
+    input_options(args)
+    if args.warm_up is not None and args.start is None:
+        raise _idle("--warm-up", "no --from", "--from, whose past the network is to see", "--from")
+    if args.fit is not None and (args.background is None or is_word(args.background)):
+        got = "no --background" if args.background is None else f"--background {args.background!r}"
+        raise _idle("--fit", got, "a picture or a video as background", "a file as --background")
+    if args.raw_format is not None and args.output != STANDARD_OUTPUT:
+        raise _idle("--raw-format", f"output {args.output!r}", "standard output ('-')", "-o -")
+
+
+def check_use(args: argparse.Namespace, source: Source, plans: Sequence[OutputPlan]) -> None:
+    """Raises `OptionError` where an option does nothing for an input, or an output is the background."""
+    _check_background(args, plans)
+    kinds = {plan.kind for plan in plans}
+    codecs = {plan.codec for plan in plans}
+    if args.gaps is not None and source.files == (source.clip.path,):
+        raise _idle("--gaps", f"input {str(source.clip.path)!r}", "a sequence or a folder of images")
+    if args.premultiplied is not None and plans[0].kind is not OutputKind.RGBA:
+        given = "--premultiplied" if args.premultiplied else "--no-premultiplied"
+        raise _idle(given, f"output kind {plans[0].kind.value!r}", "output kind 'rgba'", "--output-kind rgba")
+    if args.no_spill_suppression and kinds == {OutputKind.PHA}:
+        raise _idle("--no-spill-suppression", "output kind 'pha'", "an output with colours")
+    if args.crf is not None and not codecs & _WITH_CRF:
+        raise _idle("--crf", _named(codecs), "h264, vp9 or av1")
+    if args.preset is not None and CodecName.H264 not in codecs:
+        raise _idle("--preset", _named(codecs), "h264")
+
+
+def _check_background(args: argparse.Namespace, plans: Sequence[OutputPlan]) -> None:
+    if args.background is None or is_word(args.background):
+        return
+    behind = os.path.realpath(os.path.expanduser(args.background.strip()))  # noqa: PTH111, it knows no home of nobody
+    for plan in plans:
+        if os.path.realpath(plan.path) == behind:
+            raise OptionError(
+                f"output {str(plan.path)!r}",
+                got="the background itself",
+                expected="another place",
+                todo="Choose another output path.",
+            )
+
+
+def _idle(option: str, got: str, expected: str, other: str | None = None) -> OptionError:
+    """Returns the error for an option that does nothing."""
+    todo = f"Leave {option} out." if other is None else f"Leave {option} out, or give {other}."
+    return OptionError(option, got=got, expected=expected, todo=todo)
+
+
+def _named(codecs: Iterable[CodecName | None]) -> str:
+    return " and ".join(sorted("raw frames" if codec is None else codec.value for codec in codecs))
 
 
 def encode_options(args: argparse.Namespace) -> EncodeOptions:
@@ -101,8 +216,8 @@ def input_options(args: argparse.Namespace) -> InputOptions:
     return InputOptions(
         start_s=None if args.start is None else parse_time(args.start, subject="--from"),
         stop_s=None if args.stop is None else parse_time(args.stop, subject="--to"),
-        warm_up_s=args.warm_up,
+        warm_up_s=InputOptions.warm_up_s if args.warm_up is None else args.warm_up,
         deinterlace=args.deinterlace,
         hdr=Hdr(args.hdr),
-        gaps=Gaps(args.gaps),
+        gaps=Gaps.REFUSE if args.gaps is None else Gaps(args.gaps),
     )

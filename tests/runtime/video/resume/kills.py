@@ -22,7 +22,8 @@ from rvm_trt.runtime.video.images_out import ImageWriter
 
 _STEPS: tuple[tuple[Any, str], ...] = (
     (Path, "replace"),
-    (Path, "touch"),
+    (Path, "hardlink_to"),
+    (Path, "unlink"),
     (Path, "mkdir"),
     (Path, "write_text"),
     (shutil, "rmtree"),

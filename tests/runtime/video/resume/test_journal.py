@@ -181,28 +181,6 @@ def test_a_job_on_standard_output_cannot_be_resumed(source: Path, monkeypatch: p
         matte(source, Path("-"), resume=True)
 
 
-def test_outputs_that_were_put_in_their_places_are_taken_back(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output, also = tmp_path / "out.mp4", {"pha": tmp_path / "alpha"}
-    original = Path.replace
-
-    def replace(self: Path, target: Path) -> Path:
-        if target == output:
-            raise KeyboardInterrupt
-        return original(self, target)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Path, "replace", replace)
-        matte(source, output, also=also)
-    assert "alpha" in names(tmp_path)
-    images = contents(tmp_path / "alpha")
-    report = matte(source, output, also=also, resume=True)
-    assert (report.resumed_at, report.frames) == (24, FRAMES)
-    assert contents(tmp_path / "alpha") == images
-    assert names(tmp_path) == ["alpha", "in.mkv", "out.mp4"]
-
-
 @pytest.mark.parametrize("name", ["ä" * 100 + ".mp4", "x" * 250 + ".mp4", "weiß 漢字.mp4", "folder 漢字"])
 def test_long_and_foreign_names(source: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(KeyboardInterrupt):

@@ -25,6 +25,8 @@ from rvm_trt.runtime.video.source import Frame, Source, open_source
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("out.mp4", {}),
     ("out.mp4", {"preset": "medium"}),
+    ("out.mp4", {"codec": "av1"}),
+    ("out.mp4", {"codec": "vp9"}),
     ("out.webm", {}),
     ("out.webm", {"kind": "rgba"}),
     ("out.webm", {"kind": "rgba", "codec": "av1"}),
@@ -162,6 +164,11 @@ def test_outputs_of_one_kind_or_one_place_are_refused(tmp_path: Path, source: Pa
     for also in ({"composite": tmp_path / "b.mp4"}, {"pha": tmp_path / "." / "out.mp4"}):
         with pytest.raises(OptionError, match="different kinds at different places"):
             matte(source, tmp_path / "out.mp4", also=also)
+    (tmp_path / "out").mkdir()
+    for output, other in (("out", "out/alpha.mp4"), ("out/alpha.mp4", "out")):
+        with pytest.raises(OptionError, match="one in the other"):
+            matte(source, tmp_path / output, kind="fgr", also={"pha": tmp_path / other})
+    (tmp_path / "out").rmdir()
     with pytest.raises(OptionError, match="segment_frames"):
         JobOptions(segment_frames=0)
     assert names(tmp_path) == ["in.mkv"]
@@ -169,6 +176,8 @@ def test_outputs_of_one_kind_or_one_place_are_refused(tmp_path: Path, source: Pa
 
 class CutsAt:
     """Finds cuts at given frames, and must be restored to go on counting."""
+
+    threshold = 0.0
 
     def __init__(self, *cuts: int) -> None:
         self._cuts = cuts

@@ -12,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from fakes import FakeSession, matted
 from PIL import Image
 
 from rvm_trt.cli import main
@@ -19,80 +20,6 @@ from rvm_trt.commands import matte
 from rvm_trt.commands.background import parse_background
 from rvm_trt.errors import OptionError
 from rvm_trt.options import Precision
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Path:
-    """A folder of four images, 96 by 64."""
-    folder = tmp_path / "shots"
-    folder.mkdir()
-    for index in range(4):
-        Image.new("RGB", (96, 64), (50 * index, 0, 0)).save(folder / f"{index}.png")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def only_this_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other commands have tests of their own."""
-    monkeypatch.setattr("rvm_trt.cli.COMMANDS", ("matte",))
-
-
-class FakeSession:
-    """Takes the place of the network: composites the frame itself."""
-
-    made: Any = None
-    backgrounds: list[Any]
-
-    def __init__(self, engine: Any, **options: Any) -> None:
-        self.profile = engine.profile
-        FakeSession.made = options
-        FakeSession.backgrounds = []
-
-    def __enter__(self) -> FakeSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def run(self, frames: Any) -> Iterator[Any]:
-        for frame in frames:
-            alpha = np.full((*frame.shape[:2], 1), 200, np.uint8)
-            rgba = np.concatenate([frame, alpha], axis=2)
-            yield SimpleNamespace(composite=frame, fgr=frame, pha=frame[..., 0].copy(), rgba=rgba)
-
-    def reset(self) -> None:
-        pass
-
-    def state(self) -> tuple[Any, ...]:
-        return ()
-
-    def restore(self, state: Any) -> None:
-        pass
-
-    def set_background(self, background: Any) -> None:
-        FakeSession.backgrounds.append(background)
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Replaces engine and session; collects the engines asked for."""
-    import sys
-    from types import ModuleType
-
-    asked: list[Any] = []
-
-    def provide_engine(profile: Any, **options: Any) -> Any:
-        asked.append((profile, options))
-        return SimpleNamespace(profile=profile, manifest=SimpleNamespace(seal=lambda: "0" * 64))
-
-    provision, openvino, session = ModuleType("provision"), ModuleType("openvino"), ModuleType("session")
-    vars(provision).update(provide_engine=provide_engine)
-    vars(openvino).update(supports_bf16=lambda: True)
-    vars(session).update(MattingSession=FakeSession)
-    monkeypatch.setitem(sys.modules, "rvm_trt.engines.provision", provision)
-    monkeypatch.setitem(sys.modules, "rvm_trt.engines.openvino", openvino)
-    monkeypatch.setitem(sys.modules, "rvm_trt.runtime.session", session)
-    return asked
 
 
 def test_the_whole_command(
@@ -246,10 +173,6 @@ def test_help_has_examples_and_every_suffix(capsys: pytest.CaptureFixture[str]) 
     assert all(suffix in text for suffix in (".mp4", ".mkv", ".mov", ".webm", "PNG"))
 
 
-def matted(*arguments: str) -> int:
-    return main(["matte", *arguments])
-
-
 @pytest.mark.usefixtures("no_network")
 def test_alpha_and_foreground_are_written_in_the_same_pass(shots: Path, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("all.mkv", "alpha.mkv", "colours.mkv")]
@@ -286,24 +209,6 @@ def test_a_piece_is_written(shots: Path, tmp_path: Path, capsys: pytest.CaptureF
     piece = ("--rate", "1", "--from", "0:01", "--to", "3", "--json")
     assert matted(str(shots), "-o", str(tmp_path / "out.mp4"), *piece) == 0
     assert json.loads(capsys.readouterr().out)["frames"] == 2
-
-
-@pytest.mark.usefixtures("no_network")
-def test_several_inputs_get_an_output_each_and_one_that_fails_spares_the_others(
-    shots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "0.png").write_bytes(b"no image")
-    third = tmp_path / "third"
-    third.mkdir()
-    Image.new("RGB", (96, 64)).save(third / "0.png")
-    code = matted(str(shots), str(other), str(third), "-o", str(tmp_path / "{name}.mp4"), "--json")
-    assert code == 1
-    out, err = capsys.readouterr()
-    assert [Path(report["output"]).name for report in json.loads(out)] == ["shots.mp4", "third.mp4"]
-    assert err.count("rvm-trt matte: ") == 1
-    assert not (tmp_path / "other.mp4").exists()
 
 
 @pytest.mark.parametrize(
