@@ -10,6 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 import av
+import numpy as np
+import numpy.typing as npt
 
 from rvm_trt.errors import VideoError
 from rvm_trt.runtime.video import describe
@@ -17,9 +19,10 @@ from rvm_trt.runtime.video.colour import ToRgb
 from rvm_trt.runtime.video.container import open_input
 from rvm_trt.runtime.video.input_options import InputOptions
 from rvm_trt.runtime.video.orientation import Orientation
-from rvm_trt.runtime.video.picture import Picture
+from rvm_trt.runtime.video.picture import Picture, lasting
 from rvm_trt.runtime.video.reader import Reader
 from rvm_trt.runtime.video.source import Clip, Frame, Source
+from rvm_trt.runtime.video.timing import on_grid
 from rvm_trt.runtime.video.window import Window
 
 # How many seconds before the wanted time to look for a key frame, one attempt after the other.
@@ -108,14 +111,16 @@ class DecodedSource(Source):
                     f"frame {number} in {picture.frame.format.name}, colour space {picture.frame.colorspace}",
                     "a pixel format that converts to RGB",
                 ) from error
-            yield Frame(
-                index=number,
-                image=image,
-                pts=picture.pts,
-                time_base=picture.time_base,
-                duration=picture.duration,
-                warm_up=self._window is not None and not self._window.writes(picture.time, picture.time_base),
-            )
+            yield self._frame(picture, number, image)
+
+    def _frame(self, picture: Picture, index: int, image: npt.NDArray[np.uint8]) -> Frame:
+        pts, duration, warm_up = picture.pts, picture.duration, False
+        if self._window is not None:
+            pts, duration = self._window.cut(pts, duration, picture.time_base)
+            warm_up = not self._window.writes(picture.time, picture.time_base)
+        return Frame(
+            index=index, image=image, pts=pts, time_base=picture.time_base, duration=duration, warm_up=warm_up
+        )
 
     def _in_window(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         for picture in pictures:
@@ -200,12 +205,14 @@ class VideoSource(DecodedSource):
             yield from self._frames(pictures, index)
 
     def _start_at_first_written(self, window: Window) -> None:
+        unit = self.clip.time_base
         with self._pictures() as pictures:
-            inside = (p for p in self._in_window(pictures) if window.writes(p.time, p.time_base))
-            first = next(inside, None)
-        if first is None:
+            self._window = window.beginning_with(((p.time, p.end) for p in pictures), unit)
+        if self._window is None:
             raise window.nothing_in_it(self._subject, origin=self._origin)
-        self.clip = replace(self.clip, start=first.time)
+        # Not as it was rounded to the unit, or what follows would be off by twice as much.
+        zero = self._origin + on_grid(self._window.zero - self._origin, self.clip.rate, unit)
+        self.clip = replace(self.clip, start=zero)
 
     @contextmanager
     def _pictures(self) -> Iterator[Iterator[Picture]]:
@@ -215,13 +222,13 @@ class VideoSource(DecodedSource):
             if target - before <= self._origin:
                 break
             with self._opened() as reader:
-                pictures = self._sought(reader, target - before)
+                pictures = lasting(self._sought(reader, target - before), trusted=reader.has_durations)
                 first = next(pictures, None)
                 if first is not None and first.time <= target:
                     yield chain([first], pictures)
                     return
         with self._opened() as reader:
-            yield self._counted(reader)
+            yield lasting(self._counted(reader), trusted=reader.has_durations)
 
     def _sought(self, reader: Reader, time: Fraction) -> Iterator[Picture]:
         try:

@@ -41,6 +41,7 @@ class Reader:
     Attributes:
         stream: the video stream.
         rate: frames per second, exact; the average where it varies.
+        has_durations: whether frames have durations of their own. MP4 has those of packets in the order of decoding.
         has_times: whether frames have times of their own, so that it can be searched for one.
         skipped: pieces that did not decode so far.
 
@@ -70,6 +71,7 @@ class Reader:
         if made_up:
             container.flags &= ~_MAKE_UP_TIMES
         named = container.format.name.split(",")[0]
+        self.has_durations = named != "mov"
         self.has_times = named in _TIMED and self.stream.start_time is not None and not made_up
         self.rate = _rate(self.stream)
         self._deinterlacer = Deinterlacer() if deinterlace else None

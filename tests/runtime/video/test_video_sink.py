@@ -219,7 +219,8 @@ def test_milliseconds_become_a_constant_rate_again() -> None:
     exact = [index * 1001 / 30000 for index in range(300)]
     placed = [timeline.place(round(t * 1000), Fraction(1, 1000)) * timeline.time_base for t in exact]
     assert placed == [index / NTSC for index in range(300)]
-    assert timeline.length(33, Fraction(1, 1000)) * timeline.time_base == 1 / NTSC
+    for pts, duration in ((0, 33), (33, 33), (33, 34), (67, 33)):
+        assert timeline.length(pts, duration, Fraction(1, 1000)) * timeline.time_base == 1 / NTSC
 
 
 def test_times_always_increase() -> None:

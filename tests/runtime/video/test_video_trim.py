@@ -101,12 +101,13 @@ def test_frames_from_an_index_are_those_of_the_whole(
     ("options", "numbers", "warm_up"),
     [
         (InputOptions(stop_s=0.2), range(5), 0),
-        (InputOptions(start_s=3.5), range(63, 90), 25),
+        (InputOptions(start_s=3.5), range(63, 90), 24),
         (InputOptions(start_s=0.04, stop_s=0.12), range(3), 1),
-        (InputOptions(start_s=0.05, stop_s=100, warm_up_s=0), range(2, 90), 0),
+        (InputOptions(start_s=0.05, stop_s=100, warm_up_s=0), range(1, 90), 0),
+        (InputOptions(start_s=0.05, stop_s=0.07), range(2), 1),
     ],
 )
-def test_the_first_written_frame_is_the_first_at_the_start_or_later(
+def test_the_first_written_frame_is_the_one_shown_at_the_start(
     tmp_path: Path, video: SimpleNamespace, options: InputOptions, numbers: range, warm_up: int
 ) -> None:
     source = open_source(_clip(tmp_path, video, "a.mp4", "libx264", g="12"), options=options)
@@ -123,9 +124,7 @@ def test_rounded_timestamps_count_as_the_limit(tmp_path: Path, video: SimpleName
     assert [(video.number(f.image), f.warm_up) for f in source] == [(1, False), (2, False)]
 
 
-@pytest.mark.parametrize(
-    "times", [{"start_s": 3.6}, {"start_s": 1000, "stop_s": 1001}, {"start_s": 0.05, "stop_s": 0.07}]
-)
+@pytest.mark.parametrize("times", [{"start_s": 3.6}, {"start_s": 1000, "stop_s": 1001}])
 def test_a_range_without_frames_is_refused(
     tmp_path: Path, video: SimpleNamespace, times: dict[str, float]
 ) -> None:
