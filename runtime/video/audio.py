@@ -17,6 +17,10 @@ from av.packet import Packet
 from rvm_trt.runtime.video.container import open_input, read_packets
 
 _LEAD_S = 2
+# Their edit lists let players begin within a packet, or after those that only prepare a decoder.
+_BEGIN_WITHIN = ("mp4", "mov")
+# Matroska knows how much of its beginning to leave out, and FFmpeg says so.
+_KNOWN_LEAD = ("opus",)
 _LAYOUTS: Mapping[int, str] = {1: "mono", 2: "stereo"}
 
 
@@ -28,8 +32,8 @@ class AudioCopy:
     Args:
         path: the file with the sound, or a URL as text.
         output: the container; its header is not yet written.
-        start: source time in seconds that becomes zero. What begins before it is left out, but for what a decoder
-            needs at the very beginning.
+        start: source time in seconds that becomes zero. What ends before it is left out, but for what a decoder
+            needs at the very beginning; in Matroska all that begins before it is, since that would delay the pictures.
         stop: source time in seconds at which the sound ends; None for its own end.
         notice: called with each remark for the user.
 
@@ -128,11 +132,15 @@ class AudioCopy:
             time = None if packet.pts is None else packet.pts * packet.time_base
             if self._stop is not None and time is not None and time >= self._stop:
                 open_streams.discard(packet.stream_index)
-            elif packet.size and packet.stream_index in open_streams and not self._is_before(time):
+            elif packet.size and packet.stream_index in open_streams and not self._is_before(packet, time):
                 yield self._moved(packet)  # Empty packets only flush decoders.
 
-    def _is_before(self, time: Fraction | None) -> bool:
-        return self._start > 0 and time is not None and time < self._start
+    def _is_before(self, packet: Packet[AudioStream], time: Fraction | None) -> bool:
+        if time is None or time >= self._start:
+            return False
+        if self._output.format.name in _BEGIN_WITHIN:
+            return self._start > 0 and time + (packet.duration or 0) * packet.time_base <= self._start
+        return self._start > 0 or packet.stream.codec_context.name not in _KNOWN_LEAD
 
     def _seek(self) -> None:
         if self._start - Fraction(self._input.start_time or 0, av.time_base) > _LEAD_S:
