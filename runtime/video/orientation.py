@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 _MATRIX = struct.Struct("=9i")
 
 
@@ -45,6 +48,11 @@ class Orientation:
     def size(self, *, width: int, height: int) -> tuple[int, int]:
         """Returns the upright ``(width, height)`` of a stored size."""
         return (height, width) if self.transpose else (width, height)
+
+    def turned(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Returns a view of ``(H, W, C)`` pixels, turned upright."""
+        rows = image.swapaxes(0, 1) if self.transpose else image
+        return rows[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
     def filters(self) -> tuple[tuple[str, str], ...]:
         """Returns the libavfilter steps that turn a frame upright, as ``(name, arguments)``."""
