@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, dropwhile
 from pathlib import Path
 
 import av
@@ -27,6 +27,9 @@ from rvm_trt.runtime.video.window import Window
 
 # How many seconds before the wanted time to look for a key frame, one attempt after the other.
 _BEFORE = (0, 1, 5, 20, 100)
+# A deinterlaced frame depends on the one before it.
+_DEINTERLACED_BEFORE = Fraction(1, 2)
+_FRAMES_BETWEEN_MARKS = 50
 
 
 class DecodedSource(Source):
@@ -98,10 +101,12 @@ class DecodedSource(Source):
         )
         return first
 
-    def _frames(self, pictures: Iterable[Picture], index: int) -> Iterator[Frame]:
+    def _frames(self, pictures: Iterable[Picture], index: int, *, first: int = 0) -> Iterator[Frame]:
         to_rgb = ToRgb(orientation=self._orientation, threads=self._threads)
-        for number, picture in enumerate(self._in_window(pictures)):
+        for number, picture in enumerate(self._in_window(pictures), start=first):
             self._check_size(picture.frame, number)
+            if number % _FRAMES_BETWEEN_MARKS == 0:
+                self.mark(number, picture.time)
             if number < index:
                 continue
             try:
@@ -183,11 +188,12 @@ class VideoSource(DecodedSource):
         super().__init__(path, subject=subject, threads=threads, options=options)
         self._address = address
         self._origin = Fraction(0)
-        self._can_seek = False
+        self._can_seek = self._may_be_joined = False
+        self._marks: dict[int, Fraction] = {}
         with self._opened() as reader:
             url = address if isinstance(address, str) else None
             self._begin(reader, next(iter(reader), None), url=url, live=False)
-            self._can_seek = reader.has_times
+            self._can_seek, self._may_be_joined = reader.has_times, reader.may_be_joined
         self._origin = self.clip.start
         if self._window is not None:
             self._start_at_first_written(self._window)
@@ -201,12 +207,17 @@ class VideoSource(DecodedSource):
             VideoError: the size changes, or a frame's colour space is unknown.
         """
         self.skipped_frames = 0
-        with self._pictures() as pictures:
-            yield from self._frames(pictures, index)
+        with ExitStack() as stack:
+            first, pictures = self._near(index, stack)
+            yield from self._frames(pictures, index, first=first)
+
+    def mark(self, index: int, time: Fraction) -> None:
+        """See `Source.mark`."""
+        self._marks[index] = time
 
     def _start_at_first_written(self, window: Window) -> None:
         unit = self.clip.time_base
-        with self._pictures() as pictures:
+        with self._from(window.warm_up) as pictures:
             self._window = window.beginning_with(((p.time, p.end) for p in pictures), unit)
         if self._window is None:
             raise window.nothing_in_it(self._subject, origin=self._origin)
@@ -214,21 +225,40 @@ class VideoSource(DecodedSource):
         zero = self._origin + on_grid(self._window.zero - self._origin, self.clip.rate, unit)
         self.clip = replace(self.clip, start=zero)
 
+    def _near(self, index: int, stack: ExitStack) -> tuple[int, Iterator[Picture]]:
+        """Returns frames from one at or before an index on, and its number in the window, or 0 for those before it."""
+        number = max((mark for mark in self._marks if mark <= index), default=0)
+        if number:
+            time = self._marks[number]
+            pictures = dropwhile(lambda p: p.time < time, stack.enter_context(self._from(time)))
+            first = next(pictures, None)
+            if first is not None and first.time == time:
+                return number, chain([first], pictures)
+        start = self._origin if self._window is None else self._window.warm_up
+        return 0, stack.enter_context(self._from(start))
+
     @contextmanager
-    def _pictures(self) -> Iterator[Iterator[Picture]]:
-        """Yields the frames from a key frame before the window on."""
-        target = self._window.warm_up if self._window is not None and self._can_seek else self._origin
-        for before in _BEFORE:
-            if target - before <= self._origin:
+    def _from(self, time: Fraction) -> Iterator[Iterator[Picture]]:
+        """Yields the frames from a key frame at or before a time on, from the beginning where none is found."""
+        latest = time - (_DEINTERLACED_BEFORE if self._options.deinterlace else 0)
+        for before in _BEFORE if latest > self._origin and self._is_searchable() else ():
+            if latest - before <= self._origin:
                 break
             with self._opened() as reader:
-                pictures = lasting(self._sought(reader, target - before), trusted=reader.has_durations)
+                pictures = lasting(self._sought(reader, latest - before), trusted=reader.has_durations)
                 first = next(pictures, None)
-                if first is not None and first.time <= target:
+                if first is not None and first.time <= latest:
                     yield chain([first], pictures)
                     return
         with self._opened() as reader:
             yield lasting(self._counted(reader), trusted=reader.has_durations)
+
+    def _is_searchable(self) -> bool:
+        if self._can_seek and self._may_be_joined:
+            with self._opened() as reader:
+                self._can_seek = reader.times_rise()
+            self._may_be_joined = False
+        return self._can_seek
 
     def _sought(self, reader: Reader, time: Fraction) -> Iterator[Picture]:
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -54,6 +55,7 @@ class Journal:
                 write_states(file, checkpoint.states, checkpoint.detector)
             record = {
                 "next_index": checkpoint.next_index,
+                "last_time": str(checkpoint.last_time),
                 "cuts": checkpoint.cuts[0 if self.checkpoint is None else len(self.checkpoint.cuts) :],
                 "states": sum_of(self._states(segment))._asdict(),
                 "outputs": [store.record() for store in self.stores],
@@ -161,6 +163,7 @@ class Journal:
             cuts=tuple(cut for record in records for cut in record["cuts"]),
             states=states,
             detector=detector,
+            last_time=_time(records[-1].get("last_time")),
         )
 
     def _trim(self) -> None:
@@ -208,6 +211,13 @@ def _is_record(record: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
         and isinstance(record.get("cuts"), list)
         and all(type(cut) is int for cut in record["cuts"])
     )
+
+
+def _time(text: object) -> Fraction | None:
+    try:
+        return Fraction(str(text))
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

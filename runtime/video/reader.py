@@ -23,6 +23,8 @@ _NOT_VIDEO = {"tty"}
 # Where every packet has its own time, so that it is the same whether one came there by reading or by seeking. In
 # program streams and Ogg it is not: FFmpeg counts on from the last packet that has one.
 _TIMED = {"mov", "matroska", "mpegts", "avi", "flv", "asf", "mxf", "nut", "yuv4mpegpipe"}
+# Such files may be joined: a time that comes twice would be looked for at the wrong place.
+_JOINABLE = {"mpegts"}
 _FASTEST = 1000
 _MAKE_UP_TIMES = 0x1  # AVFMT_FLAG_GENPTS
 _INTERLACED = "The input is interlaced and used as it is; deinterlace it if edges look combed."
@@ -43,6 +45,7 @@ class Reader:
         rate: frames per second, exact; the average where it varies.
         has_durations: whether frames have durations of their own. MP4 has those of packets in the order of decoding.
         has_times: whether frames have times of their own, so that it can be searched for one.
+        may_be_joined: whether those times must be looked through before, see `times_rise`.
         skipped: pieces that did not decode so far.
 
     Raises:
@@ -73,6 +76,7 @@ class Reader:
         named = container.format.name.split(",")[0]
         self.has_durations = named != "mov"
         self.has_times = named in _TIMED and self.stream.start_time is not None and not made_up
+        self.may_be_joined = named in _JOINABLE
         self.rate = _rate(self.stream)
         self._deinterlacer = Deinterlacer() if deinterlace else None
         self._clock = Clock(rate=self.rate, start=self.stream.start_time or 0)
@@ -96,6 +100,19 @@ class Reader:
         time_base = self.stream.time_base or Fraction(1, _FASTEST)
         self.container.seek(int(time / time_base), stream=self.stream, backward=True)
         self._needs_key = True
+
+    def times_rise(self) -> bool:
+        """Reads the whole file without decoding it, and returns whether its times never step back."""
+        last: int | None = None
+        try:
+            for packet in read_packets(self.container, [self.stream]):
+                if packet.dts is not None:
+                    if last is not None and packet.dts < last:
+                        return False
+                    last = packet.dts
+        except av.FFmpegError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Ends the iteration before the next packet. Any thread may call it."""

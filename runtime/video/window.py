@@ -78,7 +78,8 @@ class Window:
             begin = max(begin, round(self.zero / unit))
         if self.stop is not None and end * unit - self.stop > _STILL:
             end = round(self.stop / unit)
-        return begin, end - begin if duration else 0
+        # Some containers say less than until the next frame: what they say stays.
+        return begin, end - begin if end > begin else duration
 
     def gives(self, time: Fraction, unit: Fraction) -> bool:
         """Whether a frame at a time is late enough to be given."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import av
 import numpy as np
@@ -61,40 +60,6 @@ def test_a_part_is_exactly_that_of_the_whole(
     written = [f.pts * f.time_base - part.clip.start for f in frames if not f.warm_up]
     assert written == [i / PAL for i in range(15)]
     assert (part.frame_count, part.skipped_frames) == (15, 0)
-
-
-@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
-def test_a_part_is_not_decoded_from_the_beginning(
-    tmp_path: Path, video: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    from rvm_trt.runtime.video import reader
-
-    decoded = 0
-    plain = reader.Reader._pictures
-
-    def counted(self: reader.Reader, packet: Any) -> Any:
-        nonlocal decoded
-        for picture in plain(self, packet):
-            decoded += 1
-            yield picture
-
-    part = open_source(_clip(tmp_path, video, name, "libx264", g="12"), options=_PART)
-    monkeypatch.setattr(reader.Reader, "_pictures", counted)
-    assert len(list(part)) == 20
-    assert decoded < 50
-
-
-@pytest.mark.parametrize("name", ["a.mp4", "a.264"])
-def test_frames_from_an_index_are_those_of_the_whole(
-    tmp_path: Path, video: SimpleNamespace, name: str
-) -> None:
-    for options in (InputOptions(), _PART):
-        source = open_source(_clip(tmp_path, video, name, "libx264", g="12"), options=options)
-        whole, rest = list(source), list(source.frames_from(7))
-        assert len(rest) == len(whole) - 7
-        for a, b in zip(whole[7:], rest, strict=True):
-            assert (a.index, a.pts, a.time_base, a.warm_up) == (b.index, b.pts, b.time_base, b.warm_up)
-            assert np.array_equal(a.image, b.image)
 
 
 @pytest.mark.parametrize(
