@@ -245,13 +245,16 @@ class VideoSource(DecodedSource):
             if latest - before <= self._origin:
                 break
             with self._opened() as reader:
-                pictures = lasting(self._sought(reader, latest - before), trusted=reader.has_durations)
+                pictures = self._lasting(reader, self._sought(reader, latest - before))
                 first = next(pictures, None)
                 if first is not None and first.time <= latest:
                     yield chain([first], pictures)
                     return
         with self._opened() as reader:
-            yield lasting(self._counted(reader), trusted=reader.has_durations)
+            yield self._lasting(reader, self._counted(reader))
+
+    def _lasting(self, reader: Reader, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        return lasting(pictures, trusted=reader.has_durations, end=lambda: reader.end)
 
     def _is_searchable(self) -> bool:
         if self._can_seek and self._may_be_joined:

@@ -100,7 +100,8 @@ class VideoWriter:
         self._from_rgb = self._encoding.converter()
         self._stack = ExitStack()
         with self._errors(), ExitStack() as stack:
-            container = av.open(f"file:{file}", "w", format=plan.format.value, container_options=_flags(plan))
+            flags = _flags(plan, self._timeline.time_base)
+            container = av.open(f"file:{file}", "w", format=plan.format.value, container_options=flags)
             self._container: OutputContainer = stack.enter_context(container)
             self._container.metadata.update(self._codec.metadata)
             self._stream = self._encoding.add_stream(self._container)
@@ -252,11 +253,11 @@ class VideoWriter:
         )
 
 
-def _flags(plan: OutputPlan) -> dict[str, str]:
-    # The index first, so that a browser can start to play before it has the whole file. Matroska would number itself at
-    # random.
+def _flags(plan: OutputPlan, time_base: Fraction) -> dict[str, str]:
+    # The index first, so that a browser can start to play before it has the whole file; and a late beginning to the
+    # tick, not to the millisecond. Matroska would number itself at random.
     if plan.format in _DECODE_TIMED:
-        return {"movflags": "+faststart"}
+        return {"movflags": "+faststart", "movie_timescale": str(time_base.denominator)}
     return {"fflags": "+bitexact"}
 
 

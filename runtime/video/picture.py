@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -36,12 +36,15 @@ class Picture:
         return (self.pts + self.duration) * self.time_base
 
 
-def lasting(pictures: Iterable[Picture], *, trusted: bool) -> Iterator[Picture]:
+def lasting(
+    pictures: Iterable[Picture], *, trusted: bool, end: Callable[[], Fraction | None]
+) -> Iterator[Picture]:
     """Gives frames the time until the next as their durations, and so comes one frame late.
 
     Args:
         pictures: in order, of one time base.
         trusted: whether durations of their own stay where they end before the next frame.
+        end: called after the last frame; returns until when it is shown, None where its own duration says it.
     """
     waiting: Picture | None = None
     for picture in pictures:
@@ -51,4 +54,6 @@ def lasting(pictures: Iterable[Picture], *, trusted: bool) -> Iterator[Picture]:
             yield waiting if is_right else replace(waiting, duration=gap)
         waiting = picture
     if waiting is not None:
-        yield waiting
+        last = end()
+        length = 0 if last is None else round(last / waiting.time_base) - waiting.pts
+        yield replace(waiting, duration=length) if length > 0 else waiting

@@ -85,6 +85,38 @@ def test_a_late_beginning_of_a_transport_stream_becomes_zero(tmp_path: Path, vid
     assert [f.pts * f.time_base - source.clip.start for f in source] == [i / PAL for i in range(8)]
 
 
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("libx264", {"bf": "0"}),
+        ("libx264", {"bf": "2"}),
+        ("mpeg4", {}),
+        ("mpeg4", {"bf": "2"}),
+        ("mjpeg", {}),
+    ],
+)
+def test_avi_shows_frames_beside_their_sound_and_keeps_gaps(
+    tmp_path: Path, video: SimpleNamespace, codec: str, options: dict[str, str]
+) -> None:
+    times = [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
+    path = video.write_clip(
+        tmp_path / "a.avi",
+        frames=10,
+        rate=PAL,
+        pts=times,
+        codec=codec,
+        pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p",
+        options=options,
+        sound_s=0.6,
+        sound_codec="pcm_s16le",
+    )
+    source = open_source(path)
+    frames = list(source)
+    assert [video.number(f.image) for f in frames] == list(range(10))
+    assert source.clip.start == 0
+    assert [f.pts * f.time_base for f in frames] == [time / PAL for time in times]
+
+
 def test_an_edit_list_delays_the_pictures_but_not_the_sound(tmp_path: Path, video: SimpleNamespace) -> None:
     path = video.write_clip(
         tmp_path / "a.mp4", frames=6, rate=PAL, pts=[20 + i for i in range(6)], time_base=1 / PAL, sound_s=1

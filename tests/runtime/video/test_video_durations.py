@@ -140,3 +140,42 @@ def test_a_part_of_an_animated_image_begins_within_a_picture(
     assert [f.duration * f.time_base for f in written] == [Fraction(5, 2), Fraction(3, 10), Fraction(6, 5)]
     assert (source.clip.start, source.clip.stop) == (2, 6)
     assert np.array_equal(next(source.frames_from(1)).image, frames[1].image)
+
+
+def test_the_last_of_frames_that_are_stored_out_of_order_lasts_to_the_end(
+    tmp_path: Path, video: SimpleNamespace
+) -> None:
+    source = video.write_clip(
+        tmp_path / "in.mkv", frames=6, pts=_TIMES, durations=_LENGTHS, time_base=MS, rate=Fraction(25)
+    )
+    _matte(source, tmp_path / "a.mp4", video, options=EncodeOptions(preset="veryfast"))
+    _matte(tmp_path / "a.mp4", tmp_path / "b.mkv", video)
+    assert [f.duration * f.time_base / MS for f in open_source(tmp_path / "a.mp4")] == _LENGTHS
+    assert _packets(tmp_path / "b.mkv") == list(zip(_TIMES, _LENGTHS, strict=True))
+
+
+def test_a_file_that_is_cut_off_does_not_end_with_a_still(tmp_path: Path, video: SimpleNamespace) -> None:
+    _matte(video.write_clip(tmp_path / "in.mkv", frames=90, rate=Fraction(25)), tmp_path / "a.mp4", video)
+    data = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "b.mp4").write_bytes(data[: len(data) * 3 // 4])
+    frames = list(open_source(tmp_path / "b.mp4"))
+    assert 30 < len(frames) < 90
+    assert {f.duration * f.time_base / MS for f in frames} == {40}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
+def test_a_late_picture_is_late_to_the_tick(tmp_path: Path, video: SimpleNamespace, name: str) -> None:
+    times = [1001 + 3003 * index for index in range(5)]
+    source = video.write_clip(
+        tmp_path / "in.ts",
+        frames=5,
+        pts=times,
+        time_base=Fraction(1, 90000),
+        sound_s=0.3,
+        options={"bf": "0"},
+    )
+    clip = open_source(source).clip
+    given = [f.pts * f.time_base - clip.start for f in open_source(source)]
+    _matte(source, tmp_path / name, video, kind="composite")
+    assert [time * MS for time, _ in _packets(tmp_path / name)] == given
+    assert given[0] % MS != 0
