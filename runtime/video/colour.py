@@ -6,14 +6,12 @@ truncates: up to 3 levels of 255 off and 1.1 darker on average, at each read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.filter import Graph
-from av.video.format import VideoFormat
 from av.video.reformatter import VideoReformatter
 
 from rvm_trt.runtime.pixels import Colour
@@ -60,7 +58,7 @@ class ToRgb:
             frame.colorspace = _BT709 if frame.height >= 720 else _BT601
         if self._orientation.is_upright:
             return self._rgb(frame)
-        if _turns_as_it_is(frame.format) and not _is_grey(frame):
+        if self._orientation.transpose and _turns_as_it_is(frame) and not _is_grey(frame):
             return self._rgb(self._turned(frame))
         return np.ascontiguousarray(self._orientation.turned(self._rgb(frame)))
 
@@ -89,7 +87,7 @@ class ToRgb:
         # Turning planes before the conversion moves half the bytes, and libavfilter does it with SIMD.
         layout = f"{frame.width}x{frame.height} {frame.format.name}"
         if layout not in self._graphs:
-            self._graphs[layout] = _turning_graph(frame, self._orientation.filters())
+            self._graphs[layout] = _turning_graph(frame, self._orientation.transposition)
         self._graphs[layout].vpush(frame)
         turned = self._graphs[layout].vpull()
         turned.colorspace, turned.color_range = frame.colorspace, frame.color_range
@@ -129,19 +127,24 @@ def _from_grey(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
     return np.repeat(table[codes & most][..., None], 3, axis=-1)
 
 
-def _turns_as_it_is(form: VideoFormat) -> bool:
-    """Whether libavfilter can turn a pixel format without converting it first, which it would without its colours."""
-    is_square = form.chroma_width(_SIDE) == form.chroma_height(_SIDE)
-    return is_square and not (form.has_palette or form.is_bit_stream)
+def _turns_as_it_is(frame: av.VideoFrame) -> bool:
+    """Whether libavfilter turns a frame without converting it, which it would without its colours.
+
+    And whether samples of chroma lie as evenly as before: at odd sides, the last ones belong to fewer pixels.
+    """
+    form = frame.format
+    columns, rows = form.chroma_width(_SIDE), form.chroma_height(_SIDE)
+    is_even = columns == _SIDE or not (frame.width | frame.height) & 1
+    return columns == rows and is_even and not (form.has_palette or form.is_bit_stream)
 
 
-def _turning_graph(frame: av.VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:
+def _turning_graph(frame: av.VideoFrame, transposition: str) -> Graph:
     graph = Graph()
     nodes = [
         graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         ),
-        *(graph.add(name, arguments) for name, arguments in filters),
+        graph.add("transpose", transposition),
         graph.add("buffersink"),
     ]
     graph.link_nodes(*nodes).configure()

@@ -54,9 +54,8 @@ class Orientation:
         rows = image.swapaxes(0, 1) if self.transpose else image
         return rows[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
-    def filters(self) -> tuple[tuple[str, str], ...]:
-        """Returns the libavfilter steps that turn a frame upright, as ``(name, arguments)``."""
-        if self.transpose:
-            # transpose: 0 as it is, 1 then mirrored in x, 2 then mirrored in y, 3 then both.
-            return (("transpose", str(int(self.flip_x) + 2 * int(self.flip_y))),)
-        return (("hflip", ""),) * self.flip_x + (("vflip", ""),) * self.flip_y
+    @property
+    def transposition(self) -> str:
+        """What libavfilter's ``transpose`` is told, where rows become columns."""
+        # 0 as it is, 1 then mirrored in x, 2 then mirrored in y, 3 then both.
+        return str(int(self.flip_x) + 2 * int(self.flip_y))

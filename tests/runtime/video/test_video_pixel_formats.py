@@ -59,28 +59,38 @@ def _flat(name: str, *, space: int = 1, full: bool = False) -> av.VideoFrame:
     return frame
 
 
-def _noise(name: str) -> av.VideoFrame:
-    frame = _flat(name)
+def _noise(name: str, width: int, height: int) -> av.VideoFrame:
+    frame = av.VideoFrame(width, height, name)
+    bits = frame.format.components[0].bits
     buffers: list[Any] = list(frame.planes)
     for index, plane in enumerate(buffers):
-        codes = np.frombuffer(plane, np.uint8)
-        codes[:] = np.random.default_rng(index).integers(60, 190, codes.shape)
+        codes = np.frombuffer(plane, np.uint8 if bits == 8 else "<u2")
+        codes[:] = np.random.default_rng(index).integers(60, 190, codes.shape) << bits - 8
+    frame.colorspace, frame.color_range = 1, 1
+    frame.pts, frame.time_base = 0, 1 / PAL
     return frame
 
 
 _TURNS = [Orientation(transpose=turn, flip_x=x, flip_y=y) for turn, x, y in product((False, True), repeat=3)]
 
 
-@pytest.mark.parametrize("name", ["yuv422p", "yuv422p10le", "yuv411p", "yuv440p", "uyvy422", "gray"])
+@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (35, 22), (35, 21)])
+@pytest.mark.parametrize(
+    "name",
+    ["yuv420p", "yuv420p10le", "yuv422p", "yuv422p10le", "yuv411p", "yuv440p", "yuv444p", "nv12", "gray"],
+)
 @pytest.mark.parametrize("turn", _TURNS, ids=str)
-def test_a_turned_frame_has_the_pixels_of_the_frame(name: str, turn: Orientation) -> None:
-    frame = _flat(name, space=5) if name == "yuv422p10le" else _noise(name)
+def test_a_turned_frame_has_the_pixels_of_the_frame(
+    name: str, turn: Orientation, size: tuple[int, int]
+) -> None:
+    frame = _noise(name, *size)
     stored = ToRgb(orientation=Orientation()).convert(frame)
     rows = stored.transpose(1, 0, 2) if turn.transpose else stored
     upright = rows[:: -1 if turn.flip_y else 1, :: -1 if turn.flip_x else 1]
     image = ToRgb(orientation=turn).convert(frame)
     assert image.flags.c_contiguous
-    assert np.array_equal(image, upright)
+    # Turned before they are converted, deep samples of chroma are interpolated in another order.
+    assert np.abs(image.astype(int) - upright).max() <= (2 if "10" in name or name == "nv12" else 0)
 
 
 @pytest.mark.parametrize("name", ["yuv422p", "yuv422p10le", "yuv420p10le", "nv12"])
