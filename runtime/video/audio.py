@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from fractions import Fraction
@@ -21,6 +22,7 @@ _LEAD_S = 2
 _BEGIN_WITHIN = ("mp4", "mov")
 # Matroska knows how much of its beginning to leave out, and FFmpeg says so.
 _KNOWN_LEAD = ("opus",)
+_HOLDS_MOST = "matroska"
 _LAYOUTS: Mapping[int, str] = {1: "mono", 2: "stereo"}
 
 
@@ -100,17 +102,12 @@ class AudioCopy:
         if context is None:
             self._notice("Sound was left out: FFmpeg does not know what codes it.")
             return
-        try:
-            copy = self._output.add_stream_from_template(stream)
-        except ValueError:
-            self._notice(
-                f"Sound was left out: a {self._output.format.name} file cannot hold {stream.codec.name}. "
-                "Write .mkv to keep it."
-            )
+        name = self._output.format.name
+        if not _is_held(stream, name):
+            other = "" if name == _HOLDS_MOST else " Write .mkv to keep it."
+            self._notice(f"Sound was left out: a {name} file cannot hold {stream.codec.name}.{other}")
             return
-        if not stream.layout.name[:1].isalpha() and stream.layout.nb_channels in _LAYOUTS:
-            # PCM in Matroska only counts its channels; MP4 wants them named, and says so at the very end.
-            copy.codec_context.layout = _LAYOUTS[stream.layout.nb_channels]
+        copy = _added(stream, self._output)
         copy.metadata.update({k: v for k, v in stream.metadata.items() if k in ("language", "title")})
         copy.disposition = stream.disposition
         self._streams[stream.index] = copy
@@ -165,3 +162,22 @@ class AudioCopy:
             packet.pts = None if packet.pts is None else packet.pts + end - dts
             dts = end
         self._placed[packet.stream_index] = (dts, dts + max(1, packet.duration or 0))
+
+
+def _is_held(stream: AudioStream, form: str) -> bool:
+    """Whether a container can hold a stream; some say so only when their header is written."""
+    try:
+        with av.open(io.BytesIO(), "w", format=form) as scratch:
+            _added(stream, scratch)
+            scratch.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    return True
+
+
+def _added(stream: AudioStream, output: OutputContainer) -> AudioStream:
+    copy = output.add_stream_from_template(stream)
+    if not stream.layout.name[:1].isalpha() and stream.layout.nb_channels in _LAYOUTS:
+        # PCM in Matroska only counts its channels; MP4 wants them named, and says so at the very end.
+        copy.codec_context.layout = _LAYOUTS[stream.layout.nb_channels]
+    return copy

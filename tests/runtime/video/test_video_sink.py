@@ -198,6 +198,9 @@ def test_sound_that_does_not_fit_is_left_out_and_said(tmp_path: Path, video: Sim
     notices = write(tmp_path / "a.webm", video, of=source.clip, kind="composite", frames=4)
     assert any("cannot hold aac" in notice for notice in notices)
     assert not open_source(tmp_path / "a.webm").has_audio
+    opus = open_source(video.write_clip(tmp_path / "in.mkv", frames=4, sound_s=0.3, sound_codec="libopus"))
+    notices = write(tmp_path / "a.mov", video, of=opus.clip, kind="composite", frames=4)
+    assert any("mov file cannot hold opus. Write .mkv" in notice for notice in notices)
     notices = write(tmp_path / "out", video, of=source.clip, kind="pha", frames=4)
     assert any("folder of images" in notice for notice in notices)
     quiet = EncodeOptions(audio=False)
