@@ -146,6 +146,9 @@ class DecodedSource(Source):
             if reader.damaged:
                 self.notice(f"{reader.damaged} damaged frames were mended by the decoder.")
 
+    def _lasting(self, reader: Reader, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        return lasting(pictures, trusted=reader.has_durations, end=lambda: reader.end)
+
     def _reader(self, container: av.container.InputContainer) -> Reader:
         return Reader(
             container,
@@ -252,9 +255,6 @@ class VideoSource(DecodedSource):
                     return
         with self._opened() as reader:
             yield self._lasting(reader, self._counted(reader))
-
-    def _lasting(self, reader: Reader, pictures: Iterable[Picture]) -> Iterator[Picture]:
-        return lasting(pictures, trusted=reader.has_durations, end=lambda: reader.end)
 
     def _is_searchable(self) -> bool:
         if self._can_seek and self._may_be_joined:
