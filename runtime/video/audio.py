@@ -20,8 +20,8 @@ from rvm_trt.runtime.video.container import open_input, read_packets
 _LEAD_S = 2
 # Their edit lists let players begin within a packet, or after those that only prepare a decoder.
 _BEGIN_WITHIN = ("mp4", "mov")
-# Matroska knows how much of its beginning to leave out, and FFmpeg says so.
-_KNOWN_LEAD = ("opus",)
+# Of what came from Matroska, and of Opus, it is known how much of the beginning players leave out.
+_KNOWN_LEAD = "opus"
 _HOLDS_MOST = "matroska"
 _LAYOUTS: Mapping[int, str] = {1: "mono", 2: "stereo"}
 
@@ -137,7 +137,8 @@ class AudioCopy:
             return False
         if self._output.format.name in _BEGIN_WITHIN:
             return self._start > 0 and time + (packet.duration or 0) * packet.time_base <= self._start
-        return self._start > 0 or packet.stream.codec_context.name not in _KNOWN_LEAD
+        has_known_lead = _HOLDS_MOST in self._input.format.name or packet.stream.codec.name == _KNOWN_LEAD
+        return self._start > 0 or not has_known_lead
 
     def _seek(self) -> None:
         if self._start - Fraction(self._input.start_time or 0, av.time_base) > _LEAD_S:
