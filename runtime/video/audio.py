@@ -136,9 +136,9 @@ class AudioCopy:
         if time is None or time >= self._start:
             return False
         if self._output.format.name in _BEGIN_WITHIN:
-            return self._start > 0 and time + (packet.duration or 0) * packet.time_base <= self._start
+            return self._start != 0 and time + (packet.duration or 0) * packet.time_base <= self._start
         has_known_lead = _HOLDS_MOST in self._input.format.name or packet.stream.codec.name == _KNOWN_LEAD
-        return self._start > 0 or not has_known_lead
+        return self._start != 0 or not has_known_lead
 
     def _seek(self) -> None:
         if self._start - Fraction(self._input.start_time or 0, av.time_base) > _LEAD_S:

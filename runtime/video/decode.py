@@ -196,7 +196,9 @@ class VideoSource(DecodedSource):
         with self._opened() as reader:
             url = address if isinstance(address, str) else None
             self._begin(reader, next(iter(reader), None), url=url, live=False)
-            self._can_seek, self._may_be_joined = reader.has_times, reader.may_be_joined
+            self._may_be_joined = reader.may_be_joined
+            # To look through a file behind a URL is to fetch all of it.
+            self._can_seek = reader.has_times and not (self._may_be_joined and url is not None)
         self._origin = self.clip.start
         if self._window is not None:
             self._start_at_first_written(self._window)
