@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from fractions import Fraction
@@ -17,6 +18,11 @@ from av.packet import Packet
 from rvm_trt.runtime.video.container import open_input, read_packets
 
 _LEAD_S = 2
+# Their edit lists let players begin within a packet, or after those that only prepare a decoder.
+_BEGIN_WITHIN = ("mp4", "mov")
+# Of what came from Matroska, and of Opus, it is known how much of the beginning players leave out.
+_KNOWN_LEAD = "opus"
+_HOLDS_MOST = "matroska"
 _LAYOUTS: Mapping[int, str] = {1: "mono", 2: "stereo"}
 
 
@@ -28,8 +34,8 @@ class AudioCopy:
     Args:
         path: the file with the sound, or a URL as text.
         output: the container; its header is not yet written.
-        start: source time in seconds that becomes zero. What begins before it is left out, but for what a decoder
-            needs at the very beginning.
+        start: source time in seconds that becomes zero. What ends before it is left out, but for what a decoder
+            needs at the very beginning; in Matroska all that begins before it is, since that would delay the pictures.
         stop: source time in seconds at which the sound ends; None for its own end.
         notice: called with each remark for the user.
 
@@ -96,17 +102,12 @@ class AudioCopy:
         if context is None:
             self._notice("Sound was left out: FFmpeg does not know what codes it.")
             return
-        try:
-            copy = self._output.add_stream_from_template(stream)
-        except ValueError:
-            self._notice(
-                f"Sound was left out: a {self._output.format.name} file cannot hold {stream.codec.name}. "
-                "Write .mkv to keep it."
-            )
+        name = self._output.format.name
+        if not _is_held(stream, name):
+            other = "" if name == _HOLDS_MOST else " Write .mkv to keep it."
+            self._notice(f"Sound was left out: a {name} file cannot hold {stream.codec.name}.{other}")
             return
-        if not stream.layout.name[:1].isalpha() and stream.layout.nb_channels in _LAYOUTS:
-            # PCM in Matroska only counts its channels; MP4 wants them named, and says so at the very end.
-            copy.codec_context.layout = _LAYOUTS[stream.layout.nb_channels]
+        copy = _added(stream, self._output)
         copy.metadata.update({k: v for k, v in stream.metadata.items() if k in ("language", "title")})
         copy.disposition = stream.disposition
         self._streams[stream.index] = copy
@@ -128,11 +129,16 @@ class AudioCopy:
             time = None if packet.pts is None else packet.pts * packet.time_base
             if self._stop is not None and time is not None and time >= self._stop:
                 open_streams.discard(packet.stream_index)
-            elif packet.size and packet.stream_index in open_streams and not self._is_before(time):
+            elif packet.size and packet.stream_index in open_streams and not self._is_before(packet, time):
                 yield self._moved(packet)  # Empty packets only flush decoders.
 
-    def _is_before(self, time: Fraction | None) -> bool:
-        return self._start > 0 and time is not None and time < self._start
+    def _is_before(self, packet: Packet[AudioStream], time: Fraction | None) -> bool:
+        if time is None or time >= self._start:
+            return False
+        if self._output.format.name in _BEGIN_WITHIN:
+            return self._start != 0 and time + (packet.duration or 0) * packet.time_base <= self._start
+        has_known_lead = _HOLDS_MOST in self._input.format.name or packet.stream.codec.name == _KNOWN_LEAD
+        return self._start != 0 or not has_known_lead
 
     def _seek(self) -> None:
         if self._start - Fraction(self._input.start_time or 0, av.time_base) > _LEAD_S:
@@ -157,3 +163,22 @@ class AudioCopy:
             packet.pts = None if packet.pts is None else packet.pts + end - dts
             dts = end
         self._placed[packet.stream_index] = (dts, dts + max(1, packet.duration or 0))
+
+
+def _is_held(stream: AudioStream, form: str) -> bool:
+    """Whether a container can hold a stream; some say so only when their header is written."""
+    try:
+        with av.open(io.BytesIO(), "w", format=form) as scratch:
+            _added(stream, scratch)
+            scratch.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    return True
+
+
+def _added(stream: AudioStream, output: OutputContainer) -> AudioStream:
+    copy = output.add_stream_from_template(stream)
+    if not stream.layout.name[:1].isalpha() and stream.layout.nb_channels in _LAYOUTS:
+        # PCM in Matroska only counts its channels; MP4 wants them named, and says so at the very end.
+        copy.codec_context.layout = _LAYOUTS[stream.layout.nb_channels]
+    return copy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Checkpoint:
         cuts: the source's numbers of the frames so far at which a cut was found.
         states: r1 to r4 of the network, float32.
         detector: what the cut detector remembers, float32; None without one.
+        last_time: source time in seconds of the frame before the next one; None where unknown.
     """
 
     frames: int
@@ -35,6 +37,7 @@ class Checkpoint:
     cuts: tuple[int, ...]
     states: tuple[Tensor, ...]
     detector: Tensor | None
+    last_time: Fraction | None = None
 
 
 def write_states(path: Path, states: tuple[Tensor, ...], detector: Tensor | None) -> None:

@@ -6,7 +6,6 @@ truncates: up to 3 levels of 255 off and 1.1 darker on average, at each read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import av
@@ -24,6 +23,9 @@ from rvm_trt.runtime.video.planar import PlanarReader, colour_of
 ACCURATE, _FULL_CHROMA = 0x2 | 0x40000, 0x2000
 # AVColorSpace numbers, which are not swscale's.
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
+_LIMITED = 1  # AVCOL_RANGE_MPEG
+_GREY = ("gray", *(f"gray{bits}{order}" for bits in (9, 10, 12, 14, 16) for order in ("le", "be")))
+_SIDE = 16  # of a picture, to ask for the size of its chroma
 
 
 class ToRgb:
@@ -54,12 +56,20 @@ class ToRgb:
         """
         if frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb:
             frame.colorspace = _BT709 if frame.height >= 720 else _BT601
-        upright = frame if self._orientation.is_upright else self._turned(frame)
-        colour = colour_of(upright)
+        if self._orientation.is_upright:
+            return self._rgb(frame)
+        if self._orientation.transpose and _turns_as_it_is(frame) and not _is_grey(frame):
+            return self._rgb(self._turned(frame))
+        return np.ascontiguousarray(self._orientation.turned(self._rgb(frame)))
+
+    def _rgb(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+        colour = colour_of(frame)
         if colour is not None:
-            return self._reader(upright, colour).read(upright)
+            return self._reader(frame, colour).read(frame)
+        if _is_grey(frame):
+            return _from_grey(frame)
         rgb = self._reformatter.reformat(
-            upright,
+            frame,
             format="rgb24",
             interpolation=ACCURATE | _FULL_CHROMA,
             threads=self._threads,
@@ -77,7 +87,7 @@ class ToRgb:
         # Turning planes before the conversion moves half the bytes, and libavfilter does it with SIMD.
         layout = f"{frame.width}x{frame.height} {frame.format.name}"
         if layout not in self._graphs:
-            self._graphs[layout] = _turning_graph(frame, self._orientation.filters())
+            self._graphs[layout] = _turning_graph(frame, self._orientation.transposition)
         self._graphs[layout].vpush(frame)
         turned = self._graphs[layout].vpull()
         turned.colorspace, turned.color_range = frame.colorspace, frame.color_range
@@ -98,13 +108,43 @@ def pixels(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
     return view[..., 0] if channels == 1 else view
 
 
-def _turning_graph(frame: av.VideoFrame, filters: Sequence[tuple[str, str]]) -> Graph:
+def _is_grey(frame: av.VideoFrame) -> bool:
+    # swscale takes all grey for full range, and is a level off where it is deep.
+    return frame.format.name in _GREY
+
+
+def _from_grey(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    plane, bits = frame.planes[0], frame.format.components[0].bits
+    buffer: Any = plane
+    dtype = np.dtype(np.uint8 if bits == 8 else ">u2" if frame.format.is_big_endian else "<u2")
+    codes: npt.NDArray[Any] = np.ndarray(
+        (plane.height, plane.width), dtype, buffer=buffer, strides=(plane.line_size, dtype.itemsize)
+    )
+    most, scale = (1 << bits) - 1, 1 << bits - 8
+    black, white = (16 * scale, 235 * scale) if frame.color_range == _LIMITED else (0, most)
+    levels = (np.arange(most + 1) - black) * 255 / (white - black)
+    table = (levels + 0.5).clip(0, 255).astype(np.uint8)
+    return np.repeat(table[codes & most][..., None], 3, axis=-1)
+
+
+def _turns_as_it_is(frame: av.VideoFrame) -> bool:
+    """Whether libavfilter turns a frame without converting it, which it would without its colours.
+
+    And whether samples of chroma lie as evenly as before: at odd sides, the last ones belong to fewer pixels.
+    """
+    form = frame.format
+    columns, rows = form.chroma_width(_SIDE), form.chroma_height(_SIDE)
+    is_even = columns == _SIDE or not (frame.width | frame.height) & 1
+    return columns == rows and is_even and not (form.has_palette or form.is_bit_stream)
+
+
+def _turning_graph(frame: av.VideoFrame, transposition: str) -> Graph:
     graph = Graph()
     nodes = [
         graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         ),
-        *(graph.add(name, arguments) for name, arguments in filters),
+        graph.add("transpose", transposition),
         graph.add("buffersink"),
     ]
     graph.link_nodes(*nodes).configure()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, dropwhile
 from pathlib import Path
 
 import av
+import numpy as np
+import numpy.typing as npt
 
 from rvm_trt.errors import VideoError
 from rvm_trt.runtime.video import describe
@@ -17,13 +19,17 @@ from rvm_trt.runtime.video.colour import ToRgb
 from rvm_trt.runtime.video.container import open_input
 from rvm_trt.runtime.video.input_options import InputOptions
 from rvm_trt.runtime.video.orientation import Orientation
-from rvm_trt.runtime.video.picture import Picture
+from rvm_trt.runtime.video.picture import Picture, lasting
 from rvm_trt.runtime.video.reader import Reader
 from rvm_trt.runtime.video.source import Clip, Frame, Source
+from rvm_trt.runtime.video.timing import on_grid
 from rvm_trt.runtime.video.window import Window
 
 # How many seconds before the wanted time to look for a key frame, one attempt after the other.
 _BEFORE = (0, 1, 5, 20, 100)
+# A deinterlaced frame depends on the one before it.
+_DEINTERLACED_BEFORE = Fraction(1, 2)
+_FRAMES_BETWEEN_MARKS = 50
 
 
 class DecodedSource(Source):
@@ -95,10 +101,12 @@ class DecodedSource(Source):
         )
         return first
 
-    def _frames(self, pictures: Iterable[Picture], index: int) -> Iterator[Frame]:
+    def _frames(self, pictures: Iterable[Picture], index: int, *, first: int = 0) -> Iterator[Frame]:
         to_rgb = ToRgb(orientation=self._orientation, threads=self._threads)
-        for number, picture in enumerate(self._in_window(pictures)):
+        for number, picture in enumerate(self._in_window(pictures), start=first):
             self._check_size(picture.frame, number)
+            if number % _FRAMES_BETWEEN_MARKS == 0:
+                self.mark(number, picture.time)
             if number < index:
                 continue
             try:
@@ -108,14 +116,16 @@ class DecodedSource(Source):
                     f"frame {number} in {picture.frame.format.name}, colour space {picture.frame.colorspace}",
                     "a pixel format that converts to RGB",
                 ) from error
-            yield Frame(
-                index=number,
-                image=image,
-                pts=picture.pts,
-                time_base=picture.time_base,
-                duration=picture.duration,
-                warm_up=self._window is not None and not self._window.writes(picture.time, picture.time_base),
-            )
+            yield self._frame(picture, number, image)
+
+    def _frame(self, picture: Picture, index: int, image: npt.NDArray[np.uint8]) -> Frame:
+        pts, duration, warm_up = picture.pts, picture.duration, False
+        if self._window is not None:
+            pts, duration = self._window.cut(pts, duration, picture.time_base)
+            warm_up = not self._window.writes(picture.time, picture.time_base)
+        return Frame(
+            index=index, image=image, pts=pts, time_base=picture.time_base, duration=duration, warm_up=warm_up
+        )
 
     def _in_window(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         for picture in pictures:
@@ -135,6 +145,9 @@ class DecodedSource(Source):
             self.skipped_frames = reader.skipped
             if reader.damaged:
                 self.notice(f"{reader.damaged} damaged frames were mended by the decoder.")
+
+    def _lasting(self, reader: Reader, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        return lasting(pictures, trusted=reader.has_durations, end=lambda: reader.end)
 
     def _reader(self, container: av.container.InputContainer) -> Reader:
         return Reader(
@@ -178,11 +191,14 @@ class VideoSource(DecodedSource):
         super().__init__(path, subject=subject, threads=threads, options=options)
         self._address = address
         self._origin = Fraction(0)
-        self._can_seek = False
+        self._can_seek = self._may_be_joined = False
+        self._marks: dict[int, Fraction] = {}
         with self._opened() as reader:
             url = address if isinstance(address, str) else None
             self._begin(reader, next(iter(reader), None), url=url, live=False)
-            self._can_seek = reader.has_times
+            self._may_be_joined = reader.may_be_joined
+            # To look through a file behind a URL is to fetch all of it.
+            self._can_seek = reader.has_times and not (self._may_be_joined and url is not None)
         self._origin = self.clip.start
         if self._window is not None:
             self._start_at_first_written(self._window)
@@ -196,32 +212,58 @@ class VideoSource(DecodedSource):
             VideoError: the size changes, or a frame's colour space is unknown.
         """
         self.skipped_frames = 0
-        with self._pictures() as pictures:
-            yield from self._frames(pictures, index)
+        with ExitStack() as stack:
+            first, pictures = self._near(index, stack)
+            yield from self._frames(pictures, index, first=first)
+
+    def mark(self, index: int, time: Fraction) -> None:
+        """See `Source.mark`."""
+        self._marks[index] = time
 
     def _start_at_first_written(self, window: Window) -> None:
-        with self._pictures() as pictures:
-            inside = (p for p in self._in_window(pictures) if window.writes(p.time, p.time_base))
-            first = next(inside, None)
-        if first is None:
+        unit = self.clip.time_base
+        with self._from(window.warm_up) as pictures:
+            self._window = window.beginning_with(((p.time, p.end) for p in pictures), unit)
+        if self._window is None:
             raise window.nothing_in_it(self._subject, origin=self._origin)
-        self.clip = replace(self.clip, start=first.time)
+        # Not as it was rounded to the unit, or what follows would be off by twice as much.
+        zero = self._origin + on_grid(self._window.zero - self._origin, self.clip.rate, unit)
+        self.clip = replace(self.clip, start=zero)
+
+    def _near(self, index: int, stack: ExitStack) -> tuple[int, Iterator[Picture]]:
+        """Returns frames from one at or before an index on, and its number in the window, or 0 for those before it."""
+        number = max((mark for mark in self._marks if mark <= index), default=0)
+        if number:
+            time = self._marks[number]
+            pictures = dropwhile(lambda p: p.time < time, stack.enter_context(self._from(time)))
+            first = next(pictures, None)
+            if first is not None and first.time == time:
+                return number, chain([first], pictures)
+        start = self._origin if self._window is None else self._window.warm_up
+        return 0, stack.enter_context(self._from(start))
 
     @contextmanager
-    def _pictures(self) -> Iterator[Iterator[Picture]]:
-        """Yields the frames from a key frame before the window on."""
-        target = self._window.warm_up if self._window is not None and self._can_seek else self._origin
-        for before in _BEFORE:
-            if target - before <= self._origin:
+    def _from(self, time: Fraction) -> Iterator[Iterator[Picture]]:
+        """Yields the frames from a key frame at or before a time on, from the beginning where none is found."""
+        latest = time - (_DEINTERLACED_BEFORE if self._options.deinterlace else 0)
+        for before in _BEFORE if latest > self._origin and self._is_searchable() else ():
+            if latest - before <= self._origin:
                 break
             with self._opened() as reader:
-                pictures = self._sought(reader, target - before)
+                pictures = self._lasting(reader, self._sought(reader, latest - before))
                 first = next(pictures, None)
-                if first is not None and first.time <= target:
+                if first is not None and first.time <= latest:
                     yield chain([first], pictures)
                     return
         with self._opened() as reader:
-            yield self._counted(reader)
+            yield self._lasting(reader, self._counted(reader))
+
+    def _is_searchable(self) -> bool:
+        if self._can_seek and self._may_be_joined:
+            with self._opened() as reader:
+                self._can_seek = reader.times_rise()
+            self._may_be_joined = False
+        return self._can_seek
 
     def _sought(self, reader: Reader, time: Fraction) -> Iterator[Picture]:
         try:

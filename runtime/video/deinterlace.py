@@ -20,7 +20,7 @@ class Deinterlacer:
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
-        self._layout: tuple[int, int, str] | None = None
+        self._layout: dict[str, str] | None = None
         self._waiting: deque[Picture] = deque()
 
     def push(self, picture: Picture | None) -> list[Picture]:
@@ -32,10 +32,10 @@ class Deinterlacer:
         if picture is None:
             return self._flushed()
         frame = picture.frame
-        layout = (frame.width, frame.height, frame.format.name)
+        layout = _layout(picture)
         done = [] if layout == self._layout else self._flushed()
         if self._graph is None:
-            self._graph, self._layout = _graph(picture), layout
+            self._graph, self._layout = _graph(layout), layout
         self._waiting.append(picture)
         frame.pts = picture.pts
         self._graph.vpush(frame)
@@ -52,22 +52,27 @@ class Deinterlacer:
         done = []
         with suppress(av.BlockingIOError, av.EOFError):  # "give me more", and "that was all"
             while True:
-                done.append(_recoloured(graph.vpull(), self._waiting.popleft()))
+                frame = graph.vpull()
+                done.append(replace(self._waiting.popleft(), frame=frame))
         return done
 
 
-def _recoloured(frame: av.VideoFrame, picture: Picture) -> Picture:
-    # The filter is not told of colours.
-    frame.colorspace, frame.color_range = picture.frame.colorspace, picture.frame.color_range
-    return replace(picture, frame=frame)
+def _layout(picture: Picture) -> dict[str, str]:
+    # With the colours: formats that bwdif does not know, as NV12, are converted before it, and would lose them.
+    frame = picture.frame
+    return {
+        "video_size": f"{frame.width}x{frame.height}",
+        "pix_fmt": frame.format.name,
+        "time_base": str(picture.time_base),
+        "colorspace": str(int(frame.colorspace)),
+        "range": str(int(frame.color_range)),
+    }
 
 
-def _graph(picture: Picture) -> Graph:
-    graph, frame = Graph(), picture.frame
+def _graph(layout: dict[str, str]) -> Graph:
+    graph = Graph()
     nodes = [
-        graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=picture.time_base
-        ),
+        graph.add("buffer", **layout),
         graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced"),
         graph.add("buffersink"),
     ]

@@ -73,10 +73,15 @@ def pixel_aspect(stream: VideoStream, orientation: Orientation) -> Fraction:
 
 
 def origin_of(container: InputContainer, first: Picture, *, sound: bool) -> Fraction:
-    """Returns the source time in seconds of the beginning: of the first frame, or of sound before it."""
+    """Returns the source time in seconds of the beginning: of the first frame, or of sound before it.
+
+    Zero where only sound begins before that: it prepares a decoder, and is not heard.
+    """
     streams: Sequence[Stream] = container.streams.audio if sound else ()
     starts = [s.start_time * s.time_base for s in streams if s.start_time is not None and s.time_base]
-    return max(Fraction(0), min([*starts, first.time]))
+    begin = min([*starts, first.time])
+    # Where the clock of a transport stream begins anew, FFmpeg counts what was before from zero down.
+    return begin if first.time < 0 else max(Fraction(0), begin)
 
 
 def frame_count_of(

@@ -27,6 +27,8 @@ from rvm_trt.runtime.video.stores import SEGMENT_FRAMES
 from rvm_trt.runtime.video.timing import Timeline
 
 _HEADER_BYTES = 1 << 14
+# They say how long each packet lasts by when the next is decoded.
+_DECODE_TIMED = (OutputFormat.MP4, OutputFormat.MOV)
 
 
 class PacketStore(Protocol):
@@ -102,7 +104,8 @@ class VideoWriter:
         self._stack = ExitStack()
         with self._errors(), ExitStack() as stack:
             _ask_for_room(file)
-            container = av.open(f"file:{file}", "w", format=plan.format.value, container_options=_flags(plan))
+            flags = _flags(plan, self._timeline.time_base)
+            container = av.open(f"file:{file}", "w", format=plan.format.value, container_options=flags)
             self._container: OutputContainer = stack.enter_context(container)
             self._container.metadata.update(self._codec.metadata)
             self._stream = self._encoding.add_stream(self._container)
@@ -110,9 +113,8 @@ class VideoWriter:
             self._container.start_encoding()
             self._encoder: SegmentEncoder | None = SegmentEncoder(self._encoding, self._stream)
             self._extradata = self._encoder.extradata
-            self._times = DecodeTimes(
-                delay=self._encoder.delay, interval=self._timeline.length(0, self._timeline.time_base)
-            )
+            self._times = DecodeTimes(delay=self._encoder.delay, interval=self._timeline.interval)
+            self._held: Packet[VideoStream] | None = None
             self._write_stored()
             self._stack = stack.pop_all()
 
@@ -144,7 +146,7 @@ class VideoWriter:
             converted = self._from_rgb.convert(slot.frame)
             for frame in (slot.frame, converted):
                 frame.time_base = self._timeline.time_base
-                frame.duration = self._timeline.length(duration, time_base)
+                frame.duration = self._timeline.length(pts, duration, time_base)
             slot.frame.pts = converted.pts = self._timeline.place(pts, time_base)
             for packet in self._open_encoder().encode(slot.frame, converted):
                 self._keep(packet)
@@ -157,6 +159,11 @@ class VideoWriter:
         with self._errors():
             if self._frames:
                 self._flush()
+            if self._held is not None:
+                if self._plan.format in _DECODE_TIMED:
+                    self._times.end(self._held)
+                self._container.mux_one(self._held)
+                self._held = None
             if self._audio is not None:
                 self._audio.copy_until(None)
             self._container.close()
@@ -199,11 +206,14 @@ class VideoWriter:
     def _mux(self, packet: Packet[VideoStream]) -> None:
         # Whatever is written passes here, and nothing but the packets decides how sound lies between them.
         assert packet.pts is not None
-        packet.dts = self._times.next(packet.pts)
+        packet.dts = self._times.next(packet.pts, packet.duration or 0)
+        packet.stream = self._stream
+        # The latest one is held back: only at the end is it known whether it is the last.
+        if self._held is not None:
+            self._container.mux_one(self._held)
+        self._held = packet
         if self._audio is not None:
             self._audio.copy_until(packet.dts * self._timeline.time_base)
-        packet.stream = self._stream
-        self._container.mux_one(packet)
 
     def _write_stored(self) -> None:
         if self._store is None:
@@ -256,11 +266,11 @@ def _ask_for_room(file: Path) -> None:
         probe.truncate(0)
 
 
-def _flags(plan: OutputPlan) -> dict[str, str]:
-    # The index first, so that a browser can start to play before it has the whole file. Matroska would number itself at
-    # random.
-    if plan.format in (OutputFormat.MP4, OutputFormat.MOV):
-        return {"movflags": "+faststart"}
+def _flags(plan: OutputPlan, time_base: Fraction) -> dict[str, str]:
+    # The index first, so that a browser can start to play before it has the whole file; and a late beginning to the
+    # tick, not to the millisecond. Matroska would number itself at random.
+    if plan.format in _DECODE_TIMED:
+        return {"movflags": "+faststart", "movie_timescale": str(time_base.denominator)}
     return {"fflags": "+bitexact"}
 
 

@@ -119,6 +119,7 @@ class SegmentEncoder:
     def __init__(self, encoding: Encoding, stream: VideoStream) -> None:
         self._context = encoding.open(stream)
         self._alpha = encoding.open_alpha(stream) if encoding.codec.split_alpha else None
+        self._durations: dict[int, int] = {}
         self.extradata = self._context.extradata
         self.delay = self._context.reorder_depth
 
@@ -126,12 +127,14 @@ class SegmentEncoder:
         """Returns the packets that are ready with a frame.
 
         Args:
-            packed: the frame as it came, with its timestamp.
+            packed: the frame as it came, with its timestamp and duration.
             converted: the same frame in the encoder's pixel format.
 
         Raises:
             av.FFmpegError: the encoder failed.
         """
+        assert packed.pts is not None
+        self._durations[packed.pts] = packed.duration
         return self._joined(packed, self._context.encode(converted))
 
     def flush(self) -> list[Packet[VideoStream]]:
@@ -141,6 +144,10 @@ class SegmentEncoder:
     def _joined(
         self, packed: av.VideoFrame | None, packets: list[Packet[VideoStream]]
     ) -> list[Packet[VideoStream]]:
+        for packet in packets:
+            assert packet.pts is not None
+            # Most encoders say one interval, whatever they were told.
+            packet.duration = self._durations.pop(packet.pts)
         return packets if self._alpha is None else self._alpha.join(packed, packets)
 
 
@@ -160,15 +167,25 @@ class DecodeTimes:
         self._interval = interval
         self._ahead: list[int] = []
         self._first: int | None = None
+        self._end = 0
 
-    def next(self, pts: int) -> int:
-        """Returns when the next packet is decoded, in the unit of its ``pts``."""
+    def next(self, pts: int, duration: int = 0) -> int:
+        """Returns when the next packet is decoded, in the unit of its ``pts`` and ``duration``."""
         if self._first is None:
             self._first = pts
+        self._end = max(self._end, pts + duration)
         heappush(self._ahead, pts)
         if len(self._ahead) > self._delay:
             return heappop(self._ahead)
         return self._first - (self._delay + 1 - len(self._ahead)) * self._interval
+
+    def end(self, packet: Packet[VideoStream]) -> None:
+        """Places the last packet, so that all together are decoded for as long as they are shown."""
+        assert packet.pts is not None
+        assert packet.dts is not None
+        end, own = self._end - self._delay * self._interval, packet.duration or 0
+        packet.dts = max(packet.dts, min(packet.pts, end - own))
+        packet.duration = max(own, end - packet.dts)
 
 
 def _repeatable(codec: Codec) -> dict[str, str]:

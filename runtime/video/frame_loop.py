@@ -57,6 +57,7 @@ class FrameLoop:
         self._progress = progress
         self._start = start
         self._next_index = 0 if start is None else start.next_index
+        self._last_time = None if start is None else start.last_time
         self._given = self.done  # frames to be written that the session was given
         self._matted = 0
         self._behind: object = None
@@ -84,6 +85,8 @@ class FrameLoop:
         if self._start is None:
             self._session.reset()
             return
+        if self._last_time is not None:
+            self._source.mark(self._next_index - 1, self._last_time)
         self._session.restore(self._start.states)
         if self._options.cuts is not None and self._start.detector is not None:
             self._options.cuts.restore(self._start.detector)
@@ -122,6 +125,7 @@ class FrameLoop:
             self._pending.append(frame)
             self._given += not frame.warm_up
             self._next_index = frame.index + 1
+            self._last_time = frame.pts * frame.time_base
             yield frame.image
 
     def _prepare(self, frame: Frame) -> None:
@@ -165,6 +169,7 @@ class FrameLoop:
         checkpoint = Checkpoint(
             frames=self.done,
             next_index=self._next_index,
+            last_time=self._last_time,
             cuts=tuple(self.cuts),
             states=tuple(self._session.state()),
             detector=None if cuts is None else cuts.state(),

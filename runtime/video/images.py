@@ -56,7 +56,7 @@ class ImageSource(Source):
         self._shots = list(shots)
         self._window = Window.of(options, origin=Fraction(0))
         if self._window is not None:
-            self._trim(self._window)
+            self._window = self._trim(self._window)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -67,29 +67,31 @@ class ImageSource(Source):
         """Yields the images from one on as RGB; raises `VideoError` naming one that does not decode."""
         shots = self._shots[index:]
         for number, (shot, image) in enumerate(zip(shots, self._images(shots), strict=True), start=index):
-            time_base = self.clip.time_base
+            unit = self.clip.time_base
+            pts, duration, warm_up = shot.pts, shot.duration, False
+            if self._window is not None:
+                pts, duration = self._window.cut(pts, duration, unit)
+                warm_up = not self._window.writes(shot.pts * unit, unit)
             yield Frame(
-                index=number,
-                image=image,
-                pts=shot.pts,
-                time_base=time_base,
-                duration=shot.duration,
-                warm_up=self._window is not None and not self._window.writes(shot.pts * time_base, time_base),
+                index=number, image=image, pts=pts, time_base=unit, duration=duration, warm_up=warm_up
             )
 
     def _images(self, shots: Sequence[Shot]) -> Iterator[npt.NDArray[np.uint8]]:
         for shot in shots:
             yield read_rgb(shot.file)
 
-    def _trim(self, window: Window) -> None:
+    def _trim(self, asked: Window) -> Window:
         unit = self.clip.time_base
-        times = [(shot, shot.pts * unit) for shot in self._shots]
-        given = [(s, t) for s, t in times if window.gives(t, unit) and not window.ends(t, unit)]
-        written = [t for _, t in given if window.writes(t, unit)]
-        if not written:
-            raise window.nothing_in_it(f"input {str(self.clip.path)!r}", origin=Fraction(0))
-        self._shots = [shot for shot, _ in given]
-        self.clip = replace(self.clip, start=written[0], stop=window.stop, frame_count=len(written))
+        spans = [(shot.pts * unit, (shot.pts + shot.duration) * unit) for shot in self._shots]
+        window = asked.beginning_with(spans, unit)
+        if window is None:
+            raise asked.nothing_in_it(f"input {str(self.clip.path)!r}", origin=Fraction(0))
+        begins = [begin for begin, _ in spans]
+        given = [window.gives(begin, unit) and not window.ends(begin, unit) for begin in begins]
+        count = sum(g and window.writes(begin, unit) for g, begin in zip(given, begins, strict=True))
+        self._shots = [shot for shot, is_given in zip(self._shots, given, strict=True) if is_given]
+        self.clip = replace(self.clip, start=window.zero, stop=window.stop, frame_count=count)
+        return window
 
 
 class AnimatedSource(ImageSource):

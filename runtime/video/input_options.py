@@ -32,8 +32,8 @@ class InputOptions:
     """How to read an input.
 
     Attributes:
-        start_s: seconds from the beginning of the input to the first frame that is written; None from the
-            beginning.
+        start_s: seconds from the beginning of the input to where writing begins, with the frame that is shown
+            then; None from the beginning.
         stop_s: seconds from the beginning of the input to the first frame that is no longer written; None to
             the end.
         warm_up_s: seconds before ``start_s`` whose frames only set the network's states.

@@ -9,8 +9,10 @@ they are known by when they have their names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from rvm_trt.runtime.video.placing import check_free, put, seal_of
 from rvm_trt.runtime.video.stores import OutputStore, discard, remove
 
 _KEPT_STATES = 3
+_FRACTION = re.compile(r"-?\d{1,40}(/[1-9]\d{0,39})?")
 _ANEW = "Start anew: leave out --resume, and add --force (overwrite=True)."
 
 
@@ -75,6 +78,7 @@ class Journal:
                 write_states(file, checkpoint.states, checkpoint.detector)
             record = {
                 "next_index": checkpoint.next_index,
+                "last_time": str(checkpoint.last_time),
                 "cuts": checkpoint.cuts[0 if self.checkpoint is None else len(self.checkpoint.cuts) :],
                 "states": sum_of(self._states(segment))._asdict(),
                 "outputs": [store.record() for store in self.stores],
@@ -232,6 +236,7 @@ class Journal:
             cuts=tuple(cut for record in records for cut in record["cuts"]),
             states=states,
             detector=detector,
+            last_time=_time(records[-1].get("last_time")),
         )
 
     def _trim(self) -> None:
@@ -262,3 +267,7 @@ def _check_same(folder: Path, before: Mapping[str, Any], job: Mapping[str, str])
             + " as in the interrupted job",
             todo=f"Give what was given then. {_ANEW}",
         )
+
+
+def _time(text: object) -> Fraction | None:
+    return Fraction(text) if isinstance(text, str) and _FRACTION.fullmatch(text) else None

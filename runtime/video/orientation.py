@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 _MATRIX = struct.Struct("=9i")
 
 
@@ -46,9 +49,13 @@ class Orientation:
         """Returns the upright ``(width, height)`` of a stored size."""
         return (height, width) if self.transpose else (width, height)
 
-    def filters(self) -> tuple[tuple[str, str], ...]:
-        """Returns the libavfilter steps that turn a frame upright, as ``(name, arguments)``."""
-        if self.transpose:
-            # transpose: 0 as it is, 1 then mirrored in x, 2 then mirrored in y, 3 then both.
-            return (("transpose", str(int(self.flip_x) + 2 * int(self.flip_y))),)
-        return (("hflip", ""),) * self.flip_x + (("vflip", ""),) * self.flip_y
+    def turned(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Returns a view of ``(H, W, C)`` pixels, turned upright."""
+        rows = image.swapaxes(0, 1) if self.transpose else image
+        return rows[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+
+    @property
+    def transposition(self) -> str:
+        """What libavfilter's ``transpose`` is told, where rows become columns."""
+        # 0 as it is, 1 then mirrored in x, 2 then mirrored in y, 3 then both.
+        return str(int(self.flip_x) + 2 * int(self.flip_y))

@@ -26,8 +26,6 @@ def colour_of(frame: av.VideoFrame) -> Colour | None:
     matrix = _MATRICES.get(frame.colorspace)
     if matrix is None or frame.format.name not in (PLANAR, "yuvj420p"):
         return None
-    if any(plane.line_size < 0 for plane in frame.planes):  # libavfilter mirrors by counting rows backwards
-        return None
     full = frame.format.name == "yuvj420p" or frame.color_range == _FULL_RANGE
     return Colour(matrix=matrix, range=ColourRange.FULL if full else ColourRange.LIMITED)
 

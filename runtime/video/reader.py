@@ -23,6 +23,8 @@ _NOT_VIDEO = {"tty"}
 # Where every packet has its own time, so that it is the same whether one came there by reading or by seeking. In
 # program streams and Ogg it is not: FFmpeg counts on from the last packet that has one.
 _TIMED = {"mov", "matroska", "mpegts", "avi", "flv", "asf", "mxf", "nut", "yuv4mpegpipe"}
+# Such files may be joined: a time that comes twice would be looked for at the wrong place.
+_JOINABLE = {"mpegts"}
 _FASTEST = 1000
 _MAKE_UP_TIMES = 0x1  # AVFMT_FLAG_GENPTS
 _INTERLACED = "The input is interlaced and used as it is; deinterlace it if edges look combed."
@@ -41,7 +43,9 @@ class Reader:
     Attributes:
         stream: the video stream.
         rate: frames per second, exact; the average where it varies.
+        has_durations: whether frames have durations of their own. MP4 has those of packets in the order of decoding.
         has_times: whether frames have times of their own, so that it can be searched for one.
+        may_be_joined: whether those times must be looked through before, see `times_rise`.
         skipped: pieces that did not decode so far.
 
     Raises:
@@ -65,17 +69,21 @@ class Reader:
         self.stream.thread_type = "AUTO"
         self.stream.codec_context.thread_count = threads
         self.stream.codec_context.options = LIMITS
-        # AVI has no timestamps, and what FFmpeg makes up for reordered frames is wrong.
-        made_up = container.format.name == "avi" and self.stream.codec_context.has_b_frames
-        if made_up:
-            container.flags &= ~_MAKE_UP_TIMES
         named = container.format.name.split(",")[0]
-        self.has_times = named in _TIMED and self.stream.start_time is not None and not made_up
+        # AVI says in which place of the file a frame is, not when it is shown; what FFmpeg makes of that is wrong.
+        self._delay: int | None = None
+        if named == "avi":
+            container.flags &= ~_MAKE_UP_TIMES
+            self._delay = self.stream.codec_context.reorder_depth
+        self.has_times = named in _TIMED and self.stream.start_time is not None and not self._delay
+        self.has_durations = named != "mov"
+        self.may_be_joined = named in _JOINABLE
         self.rate = _rate(self.stream)
         self._deinterlacer = Deinterlacer() if deinterlace else None
         self._clock = Clock(rate=self.rate, start=self.stream.start_time or 0)
         self._needs_key = False
         self._stopped = False
+        self._last_dts: int | None = None
         self.skipped = 0
         self._damaged_frames = 0
         self._damaged_packets = 0
@@ -84,6 +92,15 @@ class Reader:
     def damaged(self) -> int:
         """Frames so far that were damaged and given as well as the decoder could mend them."""
         return max(self._damaged_frames, self._damaged_packets)
+
+    @property
+    def end(self) -> Fraction | None:
+        """Until when the last frame is shown, in seconds, once it has been read; None where only that frame says it."""
+        stream, index = self.stream, self.stream.index_entries
+        is_whole = len(index) > 0 and index[-1].timestamp == self._last_dts
+        if self.has_durations or not is_whole or stream.duration is None or stream.time_base is None:
+            return None
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base
 
     def seek(self, time: Fraction) -> None:
         """Goes to a key frame, near but not surely before a source time in seconds.
@@ -94,6 +111,19 @@ class Reader:
         time_base = self.stream.time_base or Fraction(1, _FASTEST)
         self.container.seek(int(time / time_base), stream=self.stream, backward=True)
         self._needs_key = True
+
+    def times_rise(self) -> bool:
+        """Reads the whole file without decoding it, and returns whether its times never step back."""
+        last: int | None = None
+        try:
+            for packet in read_packets(self.container, [self.stream]):
+                if packet.dts is not None:
+                    if last is not None and packet.dts < last:
+                        return False
+                    last = packet.dts
+        except av.FFmpegError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Ends the iteration before the next packet. Any thread may call it."""
@@ -123,6 +153,7 @@ class Reader:
             if packet is None:
                 return
             self._damaged_packets += packet.is_corrupt
+            self._last_dts = packet.dts if packet.size else self._last_dts
             yield from self._pictures(packet)
 
     def _pictures(self, packet: Packet[VideoStream] | None) -> Iterator[Picture]:
@@ -132,13 +163,14 @@ class Reader:
             self.skipped += not self._needs_key
             return
         for frame in frames:
+            own = frame.pts if self._delay is None else _shifted(frame.dts, -self._delay)
             # What is shown before the first key frame refers to frames that were not read.
-            if self._needs_key and not (frame.key_frame and frame.pts is not None):
+            if self._needs_key and not (frame.key_frame and own is not None):
                 continue
             self._needs_key = False
             self._damaged_frames += frame.is_corrupt
             time_base = frame.time_base or self.stream.time_base or 1 / self.rate
-            pts = self._clock.time(frame.pts, frame.duration or 0, time_base)
+            pts = self._clock.time(own, frame.duration or 0, time_base)
             yield Picture(frame=frame, pts=pts, time_base=time_base, duration=frame.duration or 0)
 
     def _picture_stream(self) -> VideoStream:
@@ -164,6 +196,10 @@ class Reader:
         self, got: str, expected: str, todo: str = "Check that the file is a whole, playable video."
     ) -> VideoError:
         return VideoError(self._subject, got=got, expected=expected, todo=todo)
+
+
+def _shifted(time: int | None, by: int) -> int | None:
+    return None if time is None else time + by
 
 
 def _rate(stream: VideoStream) -> Fraction:

@@ -152,6 +152,10 @@ class Source(ABC):
             VideoError: a frame cannot be read.
         """
 
+    def mark(self, index: int, time: Fraction) -> None:  # noqa: ARG002
+        """Says when a frame is shown, in seconds, as an earlier reading gave it: the way there may be shorter then."""
+        return  # Nothing is gained where every frame is as near as the first.
+
     def close(self) -> None:
         """Ends an iteration that waits for a live input. Any thread may call it, and more than once."""
         return  # Files are never waited for.

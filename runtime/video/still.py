@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from rvm_trt.errors import VideoError
 from rvm_trt.runtime.video.source import EXR_SUFFIX, LARGEST_SIDE
 
 if TYPE_CHECKING:
+    import av
     from av.container import InputContainer
 
 READ_ERRORS = (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError)
@@ -118,12 +119,29 @@ def _read_exr(path: Path) -> npt.NDArray[np.uint8]:
         frame = next(container.decode(video=0), None)
         if frame is None:
             raise ValueError("no picture that decodes")
-        linear = frame.to_ndarray(format=frame.format.name)
-    colours = linear[..., :3] if linear.ndim == 3 else np.stack([linear] * 3, axis=-1)
+        colours = _colours(frame)
     # Half floats, which most files hold anyway, so that a table does the curve.
     with np.errstate(over="ignore"):
         codes = np.ascontiguousarray(colours, np.float32).astype(np.float16).view(np.uint16)
     return np.ascontiguousarray(_srgb_table()[codes])
+
+
+def _colours(frame: av.VideoFrame) -> npt.NDArray[Any]:
+    """Returns the ``(H, W, 3)`` floats of a frame; grey three times."""
+    name, planes = frame.format.name, list(frame.planes)
+    components = frame.format.components
+    dtype = np.dtype(f"{'>' if frame.format.is_big_endian else '<'}f{components[0].bits // 8}")
+    step = dtype.itemsize * (len(components) if len(planes) == 1 else 1)
+    buffers: list[Any] = planes  # Planes offer the buffer protocol, which their type hints leave out.
+    views: list[npt.NDArray[Any]] = [
+        np.ndarray((frame.height, frame.width), dtype, buffer=buffer, strides=(buffer.line_size, step))
+        for buffer in buffers
+    ]
+    if name.startswith("gbr"):
+        return np.stack([views[2], views[0], views[1]], axis=-1)
+    if name.startswith(("gray", "ya")):
+        return np.stack([views[0]] * 3, axis=-1)
+    raise ValueError(f"pixels as {name}")
 
 
 def _srgb_table() -> npt.NDArray[np.uint8]:

@@ -72,6 +72,8 @@ class StreamSource(DecodedSource):
                 )
             self._reader_now = self._reader(container)
             pictures = self._counted(self._reader_now)
+            if not self._reader_now.has_durations:  # all others come without waiting for the next
+                pictures = self._lasting(self._reader_now, pictures)
             first = self._begin(self._reader_now, next(pictures, None), url=None, live=True)
             self._pictures = chain([first], pictures)
             self._stack = stack.pop_all()

@@ -42,9 +42,9 @@ class Clock:
 class Timeline:
     """Places source timestamps on the output's time base, strictly increasing.
 
-    The time base holds both the source's unit and the frame interval exactly. A timestamp within one source
-    unit of a multiple of the interval is put on it: Matroska rounds 30000/1001 to milliseconds, and would
-    otherwise turn a constant rate into a varying one.
+    The time base holds both the source's unit and the frame interval exactly. A timestamp that is a multiple of the
+    interval, rounded to the source's unit, is put on the multiple: Matroska rounds 30000/1001 to milliseconds, and
+    would otherwise turn a constant rate into a varying one. All others stay as they are.
 
     Args:
         rate: frames per second.
@@ -64,26 +64,35 @@ class Timeline:
         self.last: int | None = None
         self.time_base = Fraction(1, both if self._snaps else min(time_base.denominator, _FINEST))
 
+    @property
+    def interval(self) -> int:
+        """From one frame to the next at the rate, in units of ``self.time_base``."""
+        return max(1, round(1 / self._rate / self.time_base))
+
     def place(self, pts: int, time_base: Fraction) -> int:
         """Returns a frame's timestamp in units of ``self.time_base``, later than the one before."""
-        time = pts * time_base - self._start
-        placed = round(self._snapped(time, tolerance=time_base) / self.time_base)
+        placed = round(self._time(pts, time_base) / self.time_base)
         if self.last is not None and placed <= self.last:
-            placed = max(round(time / self.time_base), self.last + 1)
+            placed = max(round((pts * time_base - self._start) / self.time_base), self.last + 1)
         self.last = placed
         return placed
 
-    def length(self, duration: int, time_base: Fraction) -> int:
+    def length(self, pts: int, duration: int, time_base: Fraction) -> int:
         """Returns a frame's duration in units of ``self.time_base``; one interval where ``duration`` is 0."""
-        interval = 1 / self._rate
-        seconds = duration * time_base or interval
-        if self._snaps and abs(seconds - interval) <= time_base:
-            seconds = interval
-        return max(1, round(seconds / self.time_base))
+        begin, interval = self._time(pts, time_base), 1 / self._rate
+        length = self._time(pts + duration, time_base) - begin
+        is_regular = (
+            self._snaps and begin % interval == 0 and abs(duration * time_base - interval) < time_base
+        )
+        return max(1, round((interval if is_regular or not duration else length) / self.time_base))
 
-    def _snapped(self, time: Fraction, *, tolerance: Fraction) -> Fraction:
-        if not self._snaps:
-            return time
-        on_grid = Fraction(round(time * self._rate)) / self._rate
-        # A quarter of an interval at most, so that frames of a varying rate keep their distances.
-        return on_grid if abs(on_grid - time) <= min(tolerance, 1 / (4 * self._rate)) else time
+    def _time(self, pts: int, time_base: Fraction) -> Fraction:
+        time = pts * time_base - self._start
+        return on_grid(time, self._rate, time_base) if self._snaps else time
+
+
+def on_grid(time: Fraction, rate: Fraction, unit: Fraction) -> Fraction:
+    """Returns the multiple of a frame's interval that a time is when rounded to a unit, or the time itself."""
+    multiple = Fraction(round(time * rate)) / rate
+    # A quarter of an interval at most, so that frames of a varying rate keep their distances.
+    return multiple if abs(multiple - time) <= min(unit / 2, 1 / (4 * rate)) else time

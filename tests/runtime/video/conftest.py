@@ -47,13 +47,22 @@ def write_clip(
     pix_fmt: str = "yuv420p",
     time_base: Fraction | None = None,
     pts: Sequence[int] | None = None,
+    durations: Sequence[int] | None = None,
     sound_s: float = 0,
     sound_codec: str = "aac",
     rotation: int = 0,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Writes a clip of numbered frames and returns its path."""
+    """Writes a clip of numbered frames and returns its path. Durations are in the unit of ``pts``."""
     time_base = time_base or 1 / rate
+    length_at = dict(zip(pts or range(frames), durations or (), strict=False))
+
+    def lasting(packets: Any) -> Any:
+        for packet in packets if durations else ():
+            length = length_at[round(packet.pts * packet.time_base / time_base)]
+            packet.duration = round(length * time_base / packet.time_base)
+        return packets
+
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, time_base=time_base, width=width, height=height)
         stream.pix_fmt = pix_fmt
@@ -64,8 +73,8 @@ def write_clip(
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(numbered(index, width=width, height=height), format="rgb24")
             frame.pts, frame.time_base = (pts[index] if pts else index), time_base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            container.mux(lasting(stream.encode(frame)))
+        container.mux(lasting(stream.encode(None)))
         if sound is not None:
             container.mux([packet for frame in _tone(sound, sound_s) for packet in sound.encode(frame)])
             container.mux(sound.encode(None))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rvm_trt.runtime.video.audio import AudioCopy
+from rvm_trt.runtime.video.input_options import InputOptions
 from rvm_trt.runtime.video.source import open_source
 
 PAL = Fraction(25)
@@ -83,6 +84,52 @@ def test_a_late_beginning_of_a_transport_stream_becomes_zero(tmp_path: Path, vid
     source = open_source(path)
     assert source.clip.start >= 7
     assert [f.pts * f.time_base - source.clip.start for f in source] == [i / PAL for i in range(8)]
+
+
+def test_the_clock_of_a_transport_stream_may_begin_anew(tmp_path: Path, video: SimpleNamespace) -> None:
+    first = 2**33 - 90_000 - 126_000  # one second before, less what the muxer adds
+    times = [first + 3600 * index for index in range(50)]
+    path = video.write_clip(tmp_path / "a.ts", frames=50, rate=PAL, pts=times, time_base=Fraction(1, 90_000))
+    source = open_source(path)
+    frames = list(source)
+    assert [video.number(f.image) for f in frames] == list(range(50))
+    assert [f.pts * f.time_base - source.clip.start for f in frames] == [i / PAL for i in range(50)]
+    part = open_source(path, options=InputOptions(start_s=0.4, stop_s=1.4))
+    written = [f for f in part if not f.warm_up]
+    assert [video.number(f.image) for f in written] == list(range(10, 35))
+    assert [f.pts * f.time_base - part.clip.start for f in written] == [i / PAL for i in range(25)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("libx264", {"bf": "0"}),
+        ("libx264", {"bf": "2"}),
+        ("mpeg4", {}),
+        ("mpeg4", {"bf": "2"}),
+        ("mjpeg", {}),
+    ],
+)
+def test_avi_shows_frames_beside_their_sound_and_keeps_gaps(
+    tmp_path: Path, video: SimpleNamespace, codec: str, options: dict[str, str]
+) -> None:
+    times = [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
+    path = video.write_clip(
+        tmp_path / "a.avi",
+        frames=10,
+        rate=PAL,
+        pts=times,
+        codec=codec,
+        pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p",
+        options=options,
+        sound_s=0.6,
+        sound_codec="pcm_s16le",
+    )
+    source = open_source(path)
+    frames = list(source)
+    assert [video.number(f.image) for f in frames] == list(range(10))
+    assert source.clip.start == 0
+    assert [f.pts * f.time_base for f in frames] == [time / PAL for time in times]
 
 
 def test_an_edit_list_delays_the_pictures_but_not_the_sound(tmp_path: Path, video: SimpleNamespace) -> None:

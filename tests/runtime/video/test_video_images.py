@@ -5,9 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
+import OpenEXR
 import pytest
 from PIL import Image
 
@@ -129,6 +131,24 @@ def test_openexr_in_colour_keeps_its_channels(tmp_path: Path) -> None:
     linear[:] = (1.0, 0.2158605, 0.0)
     _write(tmp_path / "a.exr", linear, codec="exr", pix_fmt="gbrpf32le")
     assert next(iter(open_source(tmp_path))).image[0, 0].tolist() == [255, 128, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("names", ["RGB", "RGBA", "Y", "YA", "RGBZ"])
+def test_openexr_of_halves_and_floats_in_grey_and_colour(
+    tmp_path: Path, dtype: type[np.floating[Any]], names: str
+) -> None:
+    linear = np.random.default_rng(5).random((len(names), 24, 40)).astype(dtype)
+    channels = {
+        name: plane.astype(np.float32) if name == "Z" else plane
+        for name, plane in zip(names, linear, strict=True)
+    }
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    OpenEXR.File(header, channels).write(str(tmp_path / "a.exr"))
+    colours = linear[[0, 0, 0] if names[0] == "Y" else [0, 1, 2]].transpose(1, 2, 0).astype(np.float64)
+    curved = np.where(colours <= 0.0031308, 12.92 * colours, 1.055 * colours ** (1 / 2.4) - 0.055)
+    image = next(iter(open_source(tmp_path / "a.exr"))).image
+    assert np.abs(image - 255 * curved).max() <= (0.501 if dtype is np.float16 else 0.6)
 
 
 def test_a_broken_openexr_is_named(tmp_path: Path) -> None:

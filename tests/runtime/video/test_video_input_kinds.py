@@ -72,11 +72,11 @@ def _bars(time: int) -> npt.NDArray[np.uint8]:
     return np.broadcast_to(row[None, :, None], (64, 96, 3)).copy()
 
 
-def _interlaced(path: Path, *, top_first: bool, frames: int = 5) -> Path:
+def _interlaced(path: Path, *, top_first: bool, frames: int = 5, keyint: int = 250) -> Path:
     order = "tff" if top_first else "bff"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=PAL, width=96, height=64)
-        stream.options.update({"crf": "1", "x264-params": f"{order}=1"})
+        stream.options.update({"crf": "1", "x264-params": f"{order}=1:keyint={keyint}"})
         graph = av.filter.Graph()  # PyAV cannot mark frames itself
         buffer = graph.add_buffer(width=96, height=64, format="rgb24", time_base=1 / PAL)
         graph.link_nodes(buffer, graph.add("setfield", order), graph.add("buffersink")).configure()
@@ -114,6 +114,15 @@ def test_interlaced_frames_become_whole_in_their_field_order(
 def test_one_interlaced_frame_stays_one(tmp_path: Path) -> None:
     path = _interlaced(tmp_path / "a.mp4", top_first=True, frames=1)
     assert len(list(open_source(path, options=InputOptions(deinterlace=True)))) == 1
+
+
+def test_deinterlaced_frames_of_a_part_are_those_of_the_whole(tmp_path: Path) -> None:
+    path = _interlaced(tmp_path / "a.mp4", top_first=True, frames=40, keyint=5)
+    whole = list(open_source(path, options=InputOptions(deinterlace=True)))
+    for start in range(24, 30):
+        options = InputOptions(deinterlace=True, start_s=start / 25, warm_up_s=0)
+        for frame, expected in zip(open_source(path, options=options), whole[start:], strict=True):
+            assert np.array_equal(frame.image, expected.image)
 
 
 def test_deinterlacing_leaves_whole_frames_alone(tmp_path: Path, video: SimpleNamespace) -> None:

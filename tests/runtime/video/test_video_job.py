@@ -41,9 +41,11 @@ def test_a_video_keeps_its_frames_rate_times_and_sound(
     assert numbers(tmp_path / output, video) == list(range(40))
     assert open_source(tmp_path / output).rate == NTSC
     assert [done for done, _ in seen] == list(range(1, 41))
-    assert [b for _, b in video.sound_packets(tmp_path / output)] == [
-        b for _, b in video.sound_packets(tmp_path / source)
-    ]
+    before, after = video.sound_packets(tmp_path / source), video.sound_packets(tmp_path / output)
+    if (source, output) == ("in.mp4", "out.mkv"):
+        del before[0]  # what primes AAC has no place there
+    assert [data for _, data in after] == [data for _, data in before]
+    assert next(iter(open_source(tmp_path / output))).pts == 0
     assert (report.frames, report.skipped_frames, report.kind) == (40, 0, OutputKind.COMPOSITE)
     assert (report.width, report.height, report.rate) == (160, 96, NTSC)
     waits = report.decode_wait_ms + report.session_ms + report.encode_wait_ms

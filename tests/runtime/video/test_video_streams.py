@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -52,6 +53,18 @@ def _piped(data: bytes, monkeypatch: pytest.MonkeyPatch, *, ends: bool = True) -
 def _clip(folder: Path, video: SimpleNamespace, name: str, **more: Any) -> bytes:
     path: Path = video.write_clip(folder / name, frames=12, width=128, height=48, **more)
     return path.read_bytes()
+
+
+def test_frames_from_standard_input_last_until_the_next(
+    tmp_path: Path, video: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [0, 40, 101, 140, 300, 341, 380, 500]
+    path = video.write_clip(tmp_path / "a.mp4", frames=8, pts=times, time_base=Fraction(1, 1000))
+    with path.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        frames = list(open_source("-"))
+    ends = [(f.pts + f.duration) * f.time_base * 1000 for f in frames]
+    assert ends[:-1] == times[1:]
 
 
 @pytest.mark.parametrize(
