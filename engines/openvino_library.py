@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
@@ -12,14 +14,36 @@ from rvm_trt.options import Precision
 PRECISIONS = (Precision.FP32, Precision.BF16, Precision.INT8)
 # Precision is written into the graph; without this, OpenVINO would lower the FP32 islands as well.
 HINTS: Mapping[str, str] = {"INFERENCE_PRECISION_HINT": "f32"}
+_REPORTER = "openvino_telemetry"
 
 
 def import_openvino() -> ModuleType:
-    """Returns the module ``openvino``; raises `DependencyError` where it is not installed."""
+    """Returns the module ``openvino``, loaded without what reports its use to its makers.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
     try:
-        return import_module("openvino")
+        with without_reports():
+            return import_module("openvino")
     except ImportError:
         raise DependencyError("openvino", extra="cpu", stage="CPU engine") from None
+
+
+@contextmanager
+def without_reports() -> Iterator[None]:
+    """Keeps what is imported in the block from finding the package by which OpenVINO reports its use over the network.
+
+    OpenVINO then takes the stand-in that it has for a machine where that package is not installed.
+    """
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]
+    before = {name: modules[name] for name in (_REPORTER,) if name in modules}
+    modules[_REPORTER] = None  # an import of it fails
+    try:
+        yield
+    finally:
+        del modules[_REPORTER]
+        modules.update(before)
 
 
 def check_precision(precision: Precision) -> None:

@@ -20,6 +20,7 @@ from rvm_trt.commands.doctor_finding import (
     system_package,
 )
 from rvm_trt.digest import installed_version
+from rvm_trt.engines.openvino_library import without_reports
 
 OLDEST_PYTHON = (3, 10)
 
@@ -51,7 +52,8 @@ class Package:
         )
         install = extra(self.extra) if self.extra else f"pip install {self.name}"
         try:
-            import_module(self.module)
+            with without_reports():
+                import_module(self.module)
         except ModuleNotFoundError as error:
             own = error.name is not None and f"{self.module}.".startswith(f"{error.name}.")
             state, fix = State.MISSING, install
