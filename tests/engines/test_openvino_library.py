@@ -1,4 +1,4 @@
-"""OpenVINO is loaded without what reports its use to its makers."""
+"""OpenVINO is loaded without what reports its use to its makers, and only where it has room."""
 
 from __future__ import annotations
 
@@ -46,6 +46,38 @@ def test_nothing_is_reported(load: str, tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines()[-1] == "['MainThread'] [] True"
     assert list(tmp_path.iterdir()) == []  # nor an identity kept for it
+
+
+def test_a_limit_that_leaves_openvino_no_room_is_one_error_and_no_hang() -> None:
+    """Without the check its threads wait for ever: the limit on time is what would end it."""
+    code = """
+import resource
+from pathlib import Path
+from rvm_trt.engines.openvino_library import fastest_precision, import_openvino
+from rvm_trt.errors import EngineError
+import_openvino()
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+for spare in (64, 256, 384):
+    resource.setrlimit(resource.RLIMIT_AS, (held + (spare << 20), resource.RLIM_INFINITY))
+    try:
+        fastest_precision()
+    except EngineError as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(fastest_precision().value)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    *refused, found = done.stdout.splitlines()
+    assert len(refused) == 3
+    assert all(line.startswith("memory: got a limit that leaves this process less than") for line in refused)
+    assert found in ("bf16", "fp32")
 
 
 def test_the_reporting_package_stays_importable_for_others() -> None:
