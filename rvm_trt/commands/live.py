@@ -85,9 +85,9 @@ def run(args: argparse.Namespace) -> int:
                 _engine(args, camera), background=_still(background), threads=args.threads
             ) as session,
             _virtual_camera(args.to, camera) as show,
+            _progress(quiet=args.quiet) as progress,
         ):
-            with _progress(quiet=args.quiet) as progress:
-                report = matte_live(camera, session, show, seconds=args.seconds, progress=progress)
+            report = matte_live(camera, session, show, seconds=args.seconds, progress=progress)
     _tell(report, as_json=args.json)
     return 0
 
