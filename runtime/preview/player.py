@@ -77,6 +77,7 @@ class Player:
         self._changed = threading.Condition()
         self._listener: Callable[[], object] = _nobody
         self._clock = Clock()
+        self._source = source
         self._reel = Reel(source)
         self._sessions = sessions
         self._next: Frame | None = None  # read, and not due yet
@@ -161,6 +162,7 @@ class Player:
             BaseException: what ended the thread, where nobody asked for its end.
         """
         self._wish(stop=True)
+        self._source.close()  # the thread may wait for what never comes
         self._executor.shutdown(wait=True)
         self._future.result()
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         width=source.width, height=source.height, ratio=args.ratio, refiner=args.refiner, variant=args.variant
     )
     with (
+        closing(source),
         listen(args.host, args.port) as listener,
         _backgrounds(args.background, source, threads=args.threads) as (name, backgrounds),
         Sessions(_Maker(args, source)) as sessions,
