@@ -108,7 +108,7 @@ class Status:
         ratio: downsample ratio in use.
         network: size of the network's input in pixels.
         background: name of the background in use.
-        opening: what is being done for another ratio; None where nothing is.
+        opening: what is being done for another ratio or place; None where nothing is.
         problem: what went wrong last, for the user; None where nothing did.
         remarks: what the user should know of the input and the background, as it is read.
     """

@@ -22,6 +22,7 @@ from rvm_trt.runtime.video.input_options import InputOptions
 from rvm_trt.runtime.video.source import Frame, Source
 
 _WARM_UP_S = InputOptions().warm_up_s
+_WARMING = "The network sees the second before this place first"
 
 
 class Player:
@@ -61,6 +62,7 @@ class Player:
         self._sessions = sessions
         self._next: Frame | None = None  # read, and not due yet
         self._frames = source.frame_count
+        self._warming: str | None = None
         self._ended = False
         sessions.listen(self._wake)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="rvm-trt-preview")
@@ -90,7 +92,7 @@ class Player:
                 ratio=profile.ratio,
                 network=(profile.low_width, profile.low_height),
                 background=wishes.background_name,
-                opening=self._sessions.doing,
+                opening=self._sessions.doing or self._warming,
                 problem=self._sessions.problem or wishes.problem,
                 remarks=self._remarks(wishes.background),
             )
@@ -249,7 +251,12 @@ class Player:
         assert index is not None
         self._forget()
         self._reel.wind(max(0, index - before))
-        frame = self._warmed_up(index)
+        self._warming = _WARMING if before else None
+        self._wake()
+        try:
+            frame = self._warmed_up(index)
+        finally:
+            self._warming = None
         if frame is None:  # there are fewer frames than was thought
             self._stage.forget()
             frame = self._reel.first()
