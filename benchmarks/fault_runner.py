@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from rvm_trt.engines.openvino_library import import_openvino
+
 _LIBRARIES = (
     "av",
     "PIL.Image",
     "numba",
-    "openvino",
     "rvm_trt.cli",
     "rvm_trt.engines.provision",
     "rvm_trt.runtime.kernels_cpu",
@@ -65,6 +66,7 @@ def load_libraries() -> None:
     """Imports what the children need, once. Call it before the first `start`."""
     for name in _LIBRARIES:
         import_module(name)
+    import_openvino()
 
 
 class Child:
@@ -184,7 +186,7 @@ def _run_child(
         os.dup2(os.open(folder / "err", os.O_WRONLY), 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # a test may have replaced the parent's
-        # Whoever starts this in the background may have made it deaf to Ctrl-C, and its children with it.
+        # A process in the background ignores Ctrl-C, and so would its children: no run could ever fail at it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if prepare is not None:
             prepare()

@@ -22,7 +22,8 @@ from typing import Any
 
 from rvm_trt.benchmarks.broken_inputs import broken_inputs
 from rvm_trt.benchmarks.fault_runner import Outcome, call_in_child, load_libraries, start
-from rvm_trt.benchmarks.fault_scenarios import Scenario, scenarios
+from rvm_trt.benchmarks.fault_scenario import Scenario
+from rvm_trt.benchmarks.fault_scenarios import scenarios
 from rvm_trt.benchmarks.good_clips import write_good_clip
 from rvm_trt.benchmarks.reliability_report import write_report
 
@@ -75,7 +76,8 @@ def check_run(outcome: Outcome, output: Path) -> list[str]:
         faults.append("a traceback: " + outcome.err.strip().splitlines()[-1][:160])
     if outcome.code != 0 and output.exists():
         faults.append("an output under its name after a failure")
-    if outcome.code == 1 and not outcome.err.lstrip().startswith("rvm-trt matte: "):
+    # Notes may stand before it, on lines of their own.
+    if outcome.code == 1 and not any(line.startswith("rvm-trt matte: ") for line in outcome.err.splitlines()):
         faults.append(f"no clear message: {outcome.err[:80]!r}")
     return faults + [f"left behind: {each}" for each in outcome.left if not each.startswith("file /dev")]
 

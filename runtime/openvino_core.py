@@ -76,7 +76,11 @@ class OpenVinoCore:
     def _refusal(self, error: RuntimeError) -> EngineError:
         return EngineError(
             self._subject,
-            got=f"OpenVINO's refusal: {str(error).splitlines()[-1]}",
+            got=f"OpenVINO's refusal: {_last_line(str(error))}",
             expected="an engine that OpenVINO runs on this CPU",
             todo="Build the engine again on this machine.",
         )
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given")

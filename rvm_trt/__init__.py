@@ -5,7 +5,7 @@ The names below load on first use, so that ``import rvm_trt`` needs no library b
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata  # slow to import, and hardly ever needed
+
         return metadata.version("rvm-trt")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

@@ -13,6 +13,7 @@ from io import TextIOBase
 from typing import TextIO
 
 import rvm_trt
+from rvm_trt.entry import INTERRUPTED
 from rvm_trt.errors import RvmTrtError
 
 # Each is a module of rvm_trt.commands with HELP, add_arguments(parser) and run(args) -> int.
@@ -30,7 +31,6 @@ COMMANDS = (
     "completion",
 )
 INTERNAL = 70  # EX_SOFTWARE of sysexits.h
-INTERRUPTED = 130
 _MESSAGE_CHARACTERS = 300
 
 
@@ -39,7 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 done, 1 a user error, 2 wrong usage, 70 an error of rvm-trt itself, 130 interrupted; a command may add its own.
     """
-    args = make_parser().parse_args(argv)
+    return run(make_parser().parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs a command line that `make_parser` parsed, and returns its exit code, see `main`."""
     try:
         with _fewer_messages(args.quiet):
             code = int(args.run(args))
@@ -48,17 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _abandon_stdout()
         return 1
-    except RvmTrtError as error:
-        return _failed(args, error, str(error), code=1)
-    except MemoryError as error:
-        text = "memory: got none left, expected room for the network and the frames in flight. "
-        return _failed(args, error, text + "End other programs, or take a smaller --ratio or --size.", code=1)
-    except KeyboardInterrupt as error:
-        return _failed(
-            args, error, f"interrupted. {error}" if str(error) else "interrupted", code=INTERRUPTED
-        )
-    except Exception as error:  # noqa: BLE001, the last resort: a user never meets a bare traceback
-        return _failed(args, error, _bug(error), code=INTERNAL)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001, a user never meets a bare traceback
+        code, text = _explained(error)
+        return _failed(args, error, text, code=code)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -107,7 +103,30 @@ def _failed(args: argparse.Namespace, error: BaseException, text: str, *, code: 
     return code
 
 
-def _bug(error: Exception) -> str:
+def _explained(error: BaseException) -> tuple[int, str]:
+    """Returns the exit code for what ended a command, and what is said of it."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, f"interrupted. {error}" if str(error) else "interrupted"
+    own = isinstance(error, RvmTrtError)
+    # What is interrupted while it is imported may make something else of it, or seem not to be installed.
+    if (isinstance(error, ImportError) or not own) and _began_as_interrupt(error):
+        return INTERRUPTED, "interrupted"
+    if own:
+        return 1, str(error)
+    if isinstance(error, MemoryError):
+        text = "memory: got none left, expected room for the network and the frames in flight. "
+        return 1, text + "End other programs, or take a smaller --ratio or --size."
+    return INTERNAL, _bug(error)
+
+
+def _began_as_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what an error comes from."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _bug(error: BaseException) -> str:
     message = " ".join(str(error).split())[:_MESSAGE_CHARACTERS]
     said = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return (

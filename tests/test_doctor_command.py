@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from rvm_trt.cli import main
-from rvm_trt.commands.doctor_finding import Check, Finding, Place, State
+from rvm_trt.commands.doctor_finding import Check, Finding, Place, State, extra
 from rvm_trt.commands.doctor_gpu import gpu_checks, tensorrt_checks
 from rvm_trt.commands.doctor_machine import (
     camera_checks,
@@ -29,6 +30,12 @@ from rvm_trt.commands.doctor_process import GROUPS
 from rvm_trt.errors import DependencyError, EngineError
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.cuda_driver import Driver
+
+
+@pytest.fixture(autouse=True)
+def own_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell finds the pip of this Python, as where its environment is active."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture
@@ -212,18 +219,34 @@ def test_a_card_without_a_driver_is_told_from_no_card(
 
 
 def test_each_flavour_of_tensorrt_says_what_it_needs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rvm_trt.commands.doctor_gpu.has_gpu", lambda: False)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     rtx = ModuleType("tensorrt_rtx")
     rtx.__version__ = "1.7.1"  # type: ignore[attr-defined]
     rtx.ComputeCapability = SimpleNamespace(__members__=("SM75", "SM89"))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", rtx)
     found = by_name(finding for check in tensorrt_checks().values() for finding in check(place))
-    assert (found["tensorrt"].state, found["tensorrt"].fix) == (
-        State.MISSING,
-        'pip install "rvm-trt[tensorrt]"',
-    )
+    # Of no use without a GPU, so no command brings it.
+    assert (found["tensorrt"].state, found["tensorrt"].fix) == (State.NOT_HERE, "")
     assert found["tensorrt-rtx"].state is State.OK
     assert "builds for sm_75, sm_89" in found["tensorrt-rtx"].text
+
+
+def test_where_there_is_a_gpu_tensorrt_can_be_installed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    put(place.system / "bus/pci/devices/0000:01:00.0/vendor", "0x10de\n")
+    put(place.system / "bus/pci/devices/0000:01:00.0/class", "0x030000\n")
+    (found,) = tensorrt_checks()["tensorrt"](place)
+    assert (found.state, found.fix) == (State.MISSING, 'pip install "rvm-trt[tensorrt]"')
+
+
+def test_a_fix_calls_the_pip_of_this_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = put(tmp_path / "pip")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert extra("cpu") == f'{shlex.quote(sys.executable)} -m pip install "rvm-trt[cpu]"'
 
 
 def add_camera(place: Place, number: int, title: str, *, bus: str, index: int = 0) -> None:
@@ -299,12 +322,12 @@ def test_weights_are_verified(place: Place, tmp_path: Path, monkeypatch: pytest.
     file.write_text("altered")
     found = by_name(weights_checks()["weights"](place))
     assert found["rvm_mobilenetv3.pth"].state is State.BROKEN
-    assert found["rvm_mobilenetv3.pth"].fix == "rvm-trt weights --refresh"
+    assert found["rvm_mobilenetv3.pth"].fix == "rvm-trt weights --variant mobilenetv3 --refresh"
 
 
 def test_engines_are_loaded(place: Place, built: Callable[..., Any]) -> None:
     (finding,) = engine_checks()["engines"](place)
-    assert (finding.state, finding.fix) == (State.MISSING, "rvm-trt build")
+    assert (finding.state, finding.fix) == (State.MISSING, f"rvm-trt build --engines {place.engines}")
     engine = built(Profile(width=161, height=97, ratio=0.6))
     place.engines.mkdir()
     (place.engines / "whole").symlink_to(engine.path)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from rvm_trt.cli import main
+from rvm_trt.errors import VideoError
+from rvm_trt.runtime.live import matte_live
 
 
 class Webcam:
@@ -113,3 +115,26 @@ def test_without_a_virtual_camera_it_says_how_to_get_one(
     assert "no v4l2loopback device, expected a virtual camera that is free. On Linux: sudo modprobe" in (
         capsys.readouterr().err
     )
+
+
+def test_the_message_has_a_line_of_its_own_behind_the_count(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = iter(range(11))
+
+    def read(_: Webcam) -> tuple[Any, float]:
+        if next(frames) == 10:
+            raise VideoError("camera", got="no frame", expected="one", todo="Plug it in.")
+        return np.zeros((48, 64, 3), np.uint8), time.monotonic()
+
+    def count(*arguments: Any, progress: Any, **options: Any) -> Any:
+        progress(10, 0)
+        return matte_live(*arguments, progress=None, **options)
+
+    monkeypatch.setattr(Webcam, "read", read)
+    monkeypatch.setattr("rvm_trt.runtime.live.matte_live", count)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(["live"]) == 1
+    *_, counted, message = capsys.readouterr().err.split("\n")[:-1]
+    assert counted.endswith("10 frames, 0 dropped")
+    assert message == "rvm-trt live: camera: got no frame, expected one. Plug it in."

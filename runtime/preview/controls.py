@@ -34,7 +34,9 @@ class Controls:
             "play": lambda _: player.play(),
             "pause": lambda _: player.pause(),
             "restart": lambda _: player.restart(),
-            "seek": lambda message: player.seek(_number(message, "frame", low=0, high=_LAST_FRAME)),
+            "seek": lambda message: player.seek(
+                _number(message, "frame", low=0, high=_LAST_FRAME), rough=message.get("rough") is True
+            ),
             "background": self._set_background,
             "ratio": lambda message: player.use_ratio(_ratio(message)),
         }

@@ -108,8 +108,9 @@ class Status:
         ratio: downsample ratio in use.
         network: size of the network's input in pixels.
         background: name of the background in use.
-        opening: what is being done for another ratio; None where nothing is.
+        opening: what is being done for another ratio or place; None where nothing is.
         problem: what went wrong last, for the user; None where nothing did.
+        remarks: what the user should know of the input and the background, as it is read.
     """
 
     frame: int | None
@@ -123,6 +124,7 @@ class Status:
     background: str
     opening: str | None
     problem: str | None
+    remarks: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The status as plain JSON values."""

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum, auto
 from types import TracebackType
+
+import numpy as np
 
 from rvm_trt.errors import RvmTrtError
 from rvm_trt.runtime.preview.clock import Clock
@@ -17,32 +17,12 @@ from rvm_trt.runtime.preview.parts import Background, Picture, Session, Status
 from rvm_trt.runtime.preview.reel import Reel
 from rvm_trt.runtime.preview.sessions import Sessions
 from rvm_trt.runtime.preview.stage import Stage
+from rvm_trt.runtime.preview.wishes import Step, Wishes
+from rvm_trt.runtime.video.input_options import InputOptions
 from rvm_trt.runtime.video.source import Frame, Source
 
-
-class _Step(Enum):
-    """What the loop does next."""
-
-    SWITCH = auto()  # takes the session that is ready
-    SEEK = auto()
-    AGAIN = auto()  # shows the same frame, since its background or its session is another
-    READ = auto()
-    SHOW = auto()
-    STOP = auto()
-
-
-@dataclass(kw_only=True)
-class _Wishes:
-    """What the controls ask for; under the player's lock."""
-
-    background: Background
-    background_name: str
-    playing: bool = True
-    seek: int | None = None
-    again: bool = False
-    stop: bool = False
-    watchers: int = 0
-    problem: str | None = None
+_WARM_UP_S = InputOptions().warm_up_s
+_WARMING = "The network sees the second before this place first"
 
 
 class Player:
@@ -73,14 +53,16 @@ class Player:
     ) -> None:
         self.clip = source.clip
         self._stage = Stage(session)
-        self._wishes = _Wishes(background=background, background_name=background_name)
+        self._wishes = Wishes(background=background, background_name=background_name)
         self._changed = threading.Condition()
         self._listener: Callable[[], object] = _nobody
         self._clock = Clock()
+        self._source = source
         self._reel = Reel(source)
         self._sessions = sessions
         self._next: Frame | None = None  # read, and not due yet
         self._frames = source.frame_count
+        self._warming: str | None = None
         self._ended = False
         sessions.listen(self._wake)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="rvm-trt-preview")
@@ -110,8 +92,9 @@ class Player:
                 ratio=profile.ratio,
                 network=(profile.low_width, profile.low_height),
                 background=wishes.background_name,
-                opening=self._sessions.doing,
+                opening=self._sessions.doing or self._warming,
                 problem=self._sessions.problem or wishes.problem,
+                remarks=self._remarks(wishes.background),
             )
             return status, picture
 
@@ -135,13 +118,20 @@ class Player:
     def restart(self) -> None:
         """Goes on from the beginning, as a session that has seen nothing. Does nothing to a live source."""
         if not self.clip.live:
-            self._wish(playing=True, seek=0, problem=None)
+            self._wish(playing=True, seek=0, rough=False, problem=None)
 
-    def seek(self, frame: int) -> None:
-        """Shows a frame, or the last one, and stays paused or playing. Does nothing to a live source."""
+    def seek(self, frame: int, *, rough: bool = False) -> None:
+        """Shows a frame, or the last one, and stays paused or playing. Does nothing to a live source.
+
+        Its matte is what ``rvm-trt matte --from`` gives there: the session sees the second before it first.
+
+        Args:
+            frame: its index.
+            rough: whether to leave that out, while somebody still looks for the place.
+        """
         if not self.clip.live:
             last = frame if self._frames is None else min(frame, self._frames - 1)
-            self._wish(seek=max(0, last), problem=None)
+            self._wish(seek=max(0, last), rough=rough, problem=None)
 
     def set_background(self, name: str, background: Background) -> None:
         """Changes what stands behind the composite, also of the frame at which it is paused."""
@@ -161,6 +151,7 @@ class Player:
             BaseException: what ended the thread, where nobody asked for its end.
         """
         self._wish(stop=True)
+        self._source.close()  # the thread may wait for what never comes
         self._executor.shutdown(wait=True)
         self._future.result()
 
@@ -190,15 +181,15 @@ class Player:
 
     def _run(self) -> None:
         steps = {
-            _Step.SWITCH: self._take_session,
-            _Step.SEEK: self._go,
-            _Step.AGAIN: self._show_again,
-            _Step.READ: self._read,
-            _Step.SHOW: self._show,
+            Step.SWITCH: self._take_session,
+            Step.SEEK: self._go,
+            Step.AGAIN: self._show_again,
+            Step.READ: self._read,
+            Step.SHOW: self._show,
         }
         try:
             with self._reel:
-                while (step := self._wait()) is not _Step.STOP:
+                while (step := self._wait()) is not Step.STOP:
                     try:
                         steps[step]()
                     except RvmTrtError as error:
@@ -209,7 +200,7 @@ class Player:
             self._ended = True
             self._wake()
 
-    def _wait(self) -> _Step:
+    def _wait(self) -> Step:
         """Waits until there is something to do, and says what."""
         with self._changed:
             while True:
@@ -222,24 +213,24 @@ class Player:
                     self._changed.wait()
                     continue
                 if self._next is None:
-                    return _Step.READ
+                    return Step.READ
                 wait_s = self._clock.wait_s(self._time_s(self._next), now=time.perf_counter())
                 if wait_s == 0:
-                    return _Step.SHOW
+                    return Step.SHOW
                 self._changed.wait(wait_s)
 
-    def _urgent(self) -> _Step | None:
+    def _urgent(self) -> Step | None:
         wishes = self._wishes
         if wishes.stop:
-            return _Step.STOP
+            return Step.STOP
         self._sessions.check()
         if self._sessions.ready:
-            return _Step.SWITCH
+            return Step.SWITCH
         if wishes.seek is not None:
-            return _Step.SEEK
+            return Step.SEEK
         # While it plays, the next frame shows the change soon enough.
         if wishes.again and self._stage.picture is not None and not wishes.playing:
-            return _Step.AGAIN
+            return Step.AGAIN
         return None
 
     def _take_session(self) -> None:
@@ -247,17 +238,44 @@ class Player:
         if session is not None:  # else another wish came in between
             self._clock.restart()
             self._sessions.release(self._stage.change(session))
-            self._wish(again=True)
+            shown = self._stage.picture
+            if shown is None or self.clip.live or self._wishes.playing:
+                self._wish(again=True)
+            elif self._wishes.seek is None:
+                self.seek(shown.frame.index)  # so that it has seen what is before
 
     def _go(self) -> None:
         with self._changed:
             index, self._wishes.seek = self._wishes.seek, None
+            before = 0 if self._wishes.rough else int(_WARM_UP_S * self.clip.rate)
         assert index is not None
         self._forget()
-        self._reel.wind(index)
+        self._reel.wind(max(0, index - before))
+        self._warming = _WARMING if before else None
+        self._wake()
+        try:
+            frame = self._warmed_up(index)
+        finally:
+            self._warming = None
+        if frame is None:  # there are fewer frames than was thought
+            self._stage.forget()
+            frame = self._reel.first()
+        if self._wishes.seek is None:  # else another place is wanted by now
+            self._stage.show(frame, self._background())
+
+    def _warmed_up(self, index: int) -> Frame | None:
+        """Returns a frame, or the last one, when the session has seen those before it; None where there is none."""
         frame = self._reel.read()
-        # There may be fewer frames than was thought.
-        self._stage.show(self._reel.first() if frame is None else frame, self._background())
+        while (
+            frame is not None and frame.index < index and self._wishes.seek is None and not self._wishes.stop
+        ):
+            following = self._reel.read()
+            if following is None:
+                self._frames = frame.index + 1
+                break
+            self._stage.warm_up(frame)
+            frame = following
+        return frame
 
     def _read(self) -> None:
         if self._reel.is_open:
@@ -294,6 +312,12 @@ class Player:
         self._reel.close()
         self._next = None
         self._wish(playing=False, problem=str(error))
+
+    def _remarks(self, background: Background) -> tuple[str, ...]:
+        source, lost = self._source, self._source.skipped_frames
+        damage = (f"{lost} damaged pieces of the input were skipped.",) if lost else ()
+        behind = () if isinstance(background, (tuple, np.ndarray)) else background.notices
+        return tuple(dict.fromkeys((*source.notices, *damage, *source.warnings, *behind)))
 
     def _time_s(self, frame: Frame) -> float:
         return float(frame.pts * frame.time_base - self.clip.start)

@@ -42,9 +42,13 @@ class Stage:
         Raises:
             RvmTrtError: the session does not take the frame or the background.
         """
-        if self._cuts.is_cut(frame.image):
-            self.session.reset()
+        self._look_for_cut(frame)
         self._matte(frame, background)
+
+    def warm_up(self, frame: Frame) -> None:
+        """Has the session see the next frame, as `show` does, and shows nothing."""
+        self._look_for_cut(frame)
+        self.session.process(frame.image)
 
     def show_again(self, background: Background) -> None:
         """Mattes the frame of the picture once more; what follows is as if that had not been."""
@@ -60,6 +64,10 @@ class Stage:
         self._behind = None
         self.meter.restart()
         return old
+
+    def _look_for_cut(self, frame: Frame) -> None:
+        if self._cuts.is_cut(frame.image):
+            self.session.reset()
 
     def _matte(self, frame: Frame, background: Background) -> None:
         start = time.perf_counter()

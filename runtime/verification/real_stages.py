@@ -10,6 +10,7 @@ import numpy as np
 
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
 from rvm_trt.engines.artifact import Engine
+from rvm_trt.engines.openvino_library import import_openvino
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.cpu_stages import CpuStages
 from rvm_trt.runtime.opening import open_cpu_stages
@@ -40,7 +41,7 @@ def engine_stages(path: Path) -> CpuStages:
 
 def _network(profile: Profile) -> Any:
     """Returns an ``openvino.Model`` with the core's inputs and outputs. No lane sees another."""
-    ops, openvino = import_module("openvino.opset13"), import_module("openvino")
+    openvino, ops = import_openvino(), import_module("openvino.opset13")
     chance = np.random.default_rng(5)
     low = (profile.low_height, profile.low_width)
 

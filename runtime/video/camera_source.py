@@ -50,7 +50,11 @@ class CameraSource(Source):
         )
 
     def frames_from(self, index: int) -> Iterator[Frame]:
-        """Yields frames from now on; raises `VideoError` if the camera goes away, or was read before."""
+        """Yields frames from now on. A camera that goes away ends them, with a warning.
+
+        Raises:
+            VideoError: it gives no frame at all, or was read before.
+        """
         if self._started or index:
             raise VideoError(
                 f"camera {str(self.clip.path)!r}",
@@ -72,7 +76,13 @@ class CameraSource(Source):
         number = 0
         with self._camera:
             while not self._ended.is_set():
-                image, came = self._camera.read()
+                try:
+                    image, came = self._camera.read()
+                except VideoError as error:
+                    if not number:
+                        raise
+                    self.warnings = (_gone(self.clip.path, error, number),)
+                    return
                 first = came if first is None else first
                 if self._stop_s is not None and came - first >= self._stop_s:
                     return
@@ -80,3 +90,7 @@ class CameraSource(Source):
                     index=number, image=image, pts=round((came - first) * 1_000_000), time_base=_MICROSECOND
                 )
                 number += 1
+
+
+def _gone(device: Path, error: VideoError, frames: int) -> str:
+    return f"The camera {device} went away ({error.got}): what came until then is kept, {frames} frames."

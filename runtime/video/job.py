@@ -178,6 +178,7 @@ def _report(
         decode_ms=loop.decode_s * 1e3,
         encode_ms=sum(sink.busy_s for sink in sinks) * 1e3,
         notices=tuple(dict.fromkeys(told)),
+        warnings=source.warnings,
     )
 
 

@@ -32,6 +32,7 @@ class JobReport:
         decode_ms, encode_ms: how long decoder and encoders worked in total, each on a thread of its own beside the
             session; conversion from and to RGB, reading and writing included.
         notices: one-line remarks for the user.
+        warnings: those on what is missing at the end.
     """
 
     output: Path
@@ -52,6 +53,7 @@ class JobReport:
     decode_ms: float
     encode_ms: float
     notices: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""

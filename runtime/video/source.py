@@ -103,7 +103,10 @@ class Source(ABC):
         clip: size, rate and length.
         skipped_frames: pieces that did not decode in the latest iteration, so far.
         notices: one-line remarks for the user, from opening and from the latest iteration.
+        warnings: remarks on what is missing at the end, which are told even where others are not wanted.
     """
+
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, clip: Clip, *, notices: Iterable[str] = ()) -> None:
         self.clip = clip

@@ -8,7 +8,9 @@ import re
 import select
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -62,6 +64,7 @@ class StreamSource(DecodedSource):
         super().__init__(path, subject=subject, threads=threads, options=options, todo=todo)
         self._stop = stop
         self._taken = False
+        self._taking = threading.Lock()
         with ExitStack() as stack:
             stack.enter_context(container)
             if options.start_s:
@@ -86,13 +89,12 @@ class StreamSource(DecodedSource):
         Raises:
             VideoError: it was read before, its size changes, or a frame's colour space is unknown.
         """
-        if self._taken:
+        if not self._take():
             raise self._error(
                 "a second reading",
                 "to be read once, as it comes",
                 "Open it again, or save it to a file first.",
             )
-        self._taken = True
         with self._stack:
             yield from self._frames(self._pictures, index)
         if self._stop is None and self._options.stop_s is None:
@@ -103,9 +105,14 @@ class StreamSource(DecodedSource):
         self._reader_now.stop()
         if self._stop is not None:
             self._stop()
-        if not self._taken:
-            self._taken = True
+        if self._take():
             self._stack.close()
+
+    def _take(self) -> bool:
+        """Whether it is the caller's from now on; an end and the beginning of a reading may meet."""
+        with self._taking:
+            taken, self._taken = self._taken, True
+        return not taken
 
 
 class StandardInput:
@@ -155,13 +162,16 @@ def open_stream(name: str, *, threads: int, options: InputOptions) -> Source:
     """
     if name == STANDARD_INPUT:
         file = _standard_input()
-        return StreamSource(
-            _opened(file, "standard input", todo=_STREAMABLE),
-            path=Path(name),
-            subject="standard input",
-            threads=threads,
-            options=options,
-            todo=_STREAMABLE,
+        return _made_beside(
+            lambda: StreamSource(
+                _opened(file, "standard input", todo=_STREAMABLE),
+                path=Path(name),
+                subject="standard input",
+                threads=threads,
+                options=options,
+                todo=_STREAMABLE,
+                stop=file.stop,
+            ),
             stop=file.stop,
         )
     scheme = name.partition("://")[0].lower()
@@ -182,6 +192,17 @@ def open_stream(name: str, *, threads: int, options: InputOptions) -> Source:
     return StreamSource(
         container, path=path, subject=subject, threads=threads, options=options, todo=_REACHABLE
     )
+
+
+def _made_beside(make: Callable[[], Source], *, stop: Callable[[], None]) -> Source:
+    """Opens a source on a thread of its own, so that Ctrl-C calls it off: FFmpeg does not let it through."""
+    with ThreadPoolExecutor(1, thread_name_prefix="rvm-trt-open") as executor:
+        made = executor.submit(make)
+        try:
+            return made.result()
+        except BaseException:
+            stop()
+            raise
 
 
 def _opened(address: Readable | str, subject: str, *, todo: str) -> InputContainer:

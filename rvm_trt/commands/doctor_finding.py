@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -70,11 +72,23 @@ def one_line(error: BaseException) -> str:
 
 def extra(*names: str) -> str:
     """Returns the command that installs extras of rvm-trt."""
-    return f'pip install "rvm-trt[{",".join(names)}]"'
+    return f'{pip()} install "rvm-trt[{",".join(names)}]"'
 
 
-def system_package(name: str) -> str:
-    """Returns the command that installs a package of the operating system."""
+def pip() -> str:
+    """Returns what calls the pip of this Python, which need not be the one that the shell finds."""
+    found = shutil.which("pip")
+    own = found is not None and Path(found).absolute().parent == Path(sys.executable).absolute().parent
+    return "pip" if own else f"{shlex.quote(sys.executable)} -m pip"
+
+
+def system_package(name: str, **others: str) -> str:
+    """Returns the command that installs a package of the operating system.
+
+    Args:
+        name: as Debian calls it.
+        others: other names, by the program that installs packages.
+    """
     managers = {
         "apt-get": "sudo apt-get install",
         "dnf": "sudo dnf install",
@@ -82,5 +96,7 @@ def system_package(name: str) -> str:
         "zypper": "sudo zypper install",
         "brew": "brew install",
     }
-    command = next((text for program, text in managers.items() if shutil.which(program)), None)
-    return f"{command} {name}" if command else f"install {name} with this system's package manager"
+    program = next((program for program in managers if shutil.which(program)), None)
+    if program is None:
+        return f"install {name} with this system's package manager"
+    return f"{managers[program]} {others.get(program, name)}"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 
-from rvm_trt.commands.doctor_finding import Checks, Finding, Place, State, extra
+from rvm_trt.commands.doctor_finding import Checks, Finding, Place, State, extra, pip
 from rvm_trt.commands.doctor_packages import Package
+from rvm_trt.engines.tensorrt_library import has_gpu
 from rvm_trt.errors import DependencyError, EngineError
 from rvm_trt.options import Backend
 
 _NVIDIA, _DISPLAY = "0x10de", "0x03"  # PCI vendor, and the class of display controllers
 _OLDEST = (7, 5)
+_INSTALL_DRIVER = "install NVIDIA's driver for this system, and restart"
 _QUERY = ("index", "name", "compute_cap", "driver_version")
 
 
@@ -57,7 +60,9 @@ def _gpus_of_smi(place: Place) -> Iterator[Finding]:
     )
     if done.returncode != 0:
         said = " ".join((done.stdout + done.stderr).split())[:200]
-        yield Finding(name="driver", state=State.BROKEN, text=f"nvidia-smi fails: {said}", fix="nvidia-smi")
+        yield Finding(
+            name="driver", state=State.BROKEN, text=f"nvidia-smi fails: {said}", fix=_INSTALL_DRIVER
+        )
         return
     rows = [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines() if line.strip()]
     if not rows:
@@ -88,7 +93,7 @@ def _no_driver(place: Place, error: EngineError | None) -> Finding:
         name="driver",
         state=State.MISSING,
         text=said,
-        fix="install NVIDIA's driver for this system, and restart",
+        fix=_INSTALL_DRIVER,
     )
 
 
@@ -113,9 +118,8 @@ def _flavour(backend: Backend, *, install: str, needs: str) -> Finding:
             name=backend.value, state=State.MISSING, text=f"{error.got}; {needs}", fix=extra(install)
         )
     except EngineError as error:
-        return Finding(
-            name=backend.value, state=State.BROKEN, text=f"{error.got}; {needs}", fix=extra(install)
-        )
+        fix = f'{pip()} install --force-reinstall "rvm-trt[{install}]"'
+        return Finding(name=backend.value, state=State.BROKEN, text=f"{error.got}; {needs}", fix=fix)
     targets = ", ".join(library.known_targets)
     return Finding(
         name=backend.value,
@@ -124,9 +128,12 @@ def _flavour(backend: Backend, *, install: str, needs: str) -> Finding:
     )
 
 
-def _tensorrt(_: Place) -> Iterator[Finding]:
+def _tensorrt(place: Place) -> Iterator[Finding]:
     needs = "needs an NVIDIA GPU with its driver, to build and to run"
-    yield _flavour(Backend.TENSORRT, install="tensorrt", needs=needs)
+    found = _flavour(Backend.TENSORRT, install="tensorrt", needs=needs)
+    if found.state is State.MISSING and not (has_gpu() or _has_card(place)):
+        found = replace(found, state=State.NOT_HERE, fix="")  # gigabytes of no use
+    yield found
 
 
 def _tensorrt_rtx(_: Place) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvm_trt.commands.doctor_finding import Checks, Finding, Place, State, system_package
+from rvm_trt.commands.doctor_finding import Checks, Finding, Place, State, pip, system_package
 from rvm_trt.commands.doctor_packages import Package
 from rvm_trt.errors import RvmTrtError, WeightsError
 from rvm_trt.files import cache_dir
@@ -50,7 +50,7 @@ def _encoder(names: tuple[str, ...], what: str, needed: bool, _: Place) -> Itera
         name=names[0],
         state=State.OK if found else State.MISSING,
         text=f"{what}, by {found[0]}" if found else f"this FFmpeg does not write {what}",
-        fix="" if found else 'pip install --force-reinstall --only-binary :all: "av>=17,<19"',
+        fix="" if found else f'{pip()} install --force-reinstall --only-binary :all: "av>=17,<19"',
         needed=needed,
     )
 
@@ -75,7 +75,7 @@ def _cameras(place: Place) -> Iterator[Finding]:
             name=node.name,
             state=State.OK if readable else State.BROKEN,
             text=f"{_title(place, node)} at {node}" + ("" if readable else ", which this user may not open"),
-            fix="" if readable else "sudo usermod --append --groups video $USER",
+            fix="" if readable else "sudo usermod --append --groups video $USER, and log in again",
         )
 
 
@@ -95,7 +95,9 @@ def _loopback(place: Place) -> Iterator[Finding]:
         name="v4l2loopback",
         state=State.MISSING,
         text="installed, but not loaded" if there else "not installed; makes virtual cameras",
-        fix="sudo modprobe v4l2loopback exclusive_caps=1" if there else system_package("v4l2loopback-dkms"),
+        fix="sudo modprobe v4l2loopback exclusive_caps=1"
+        if there
+        else system_package("v4l2loopback-dkms", dnf="akmod-v4l2loopback", zypper="v4l2loopback-kmp-default"),
     )
 
 
@@ -156,7 +158,7 @@ def _weights(_: Place) -> Iterator[Finding]:
                     name=name,
                     state=State.BROKEN,
                     text=error.got,
-                    fix="rvm-trt weights --refresh",
+                    fix=f"rvm-trt weights --variant {variant.value} --refresh",
                     needed=True,
                 )
                 continue
@@ -173,7 +175,8 @@ def _engines(place: Place) -> Iterator[Finding]:
     folders = sorted(path.parent for path in place.engines.glob("*/manifest.json"))
     if not folders:
         text = f"none in {place.engines} yet; built where they are needed"
-        yield Finding(name="engines", state=State.MISSING, text=text, fix="rvm-trt build")
+        fix = shlex.join(("rvm-trt", "build", "--engines", str(place.engines)))
+        yield Finding(name="engines", state=State.MISSING, text=text, fix=fix)
     for folder in folders:
         yield _engine(folder)
 

@@ -17,9 +17,11 @@ from rvm_trt.commands.doctor_finding import (
     State,
     extra,
     one_line,
+    pip,
     system_package,
 )
 from rvm_trt.digest import installed_version
+from rvm_trt.engines.openvino_library import without_reports
 
 OLDEST_PYTHON = (3, 10)
 
@@ -49,15 +51,16 @@ class Package:
             f"{installed_version(self.name) or 'unknown version'}, {self.what_for}",
             "",
         )
-        install = extra(self.extra) if self.extra else f"pip install {self.name}"
+        install = extra(self.extra) if self.extra else f"{pip()} install {self.name}"
         try:
-            import_module(self.module)
+            with without_reports():
+                import_module(self.module)
         except ModuleNotFoundError as error:
             own = error.name is not None and f"{self.module}.".startswith(f"{error.name}.")
             state, fix = State.MISSING, install
             text = f"not installed; {self.what_for}" if own else f"needs {error.name}; {self.what_for}"
         except (Exception, SystemExit) as error:  # noqa: BLE001, whatever a broken library does is what is asked
-            state, fix = State.BROKEN, f'pip install --force-reinstall "{self.name}"'
+            state, fix = State.BROKEN, f'{pip()} install --force-reinstall "{self.name}"'
             text = f"does not load: {one_line(error)}"
         yield Finding(name=self.name, state=state, text=text, fix=fix, needed=self.needed)
 
@@ -105,7 +108,7 @@ def _npm(_: Place) -> Iterator[Finding]:
         name="npm",
         state=State.OK if path else State.MISSING,
         text=f"{path or 'not installed'}, fetches the weights where the official release cannot be reached",
-        fix="" if path else system_package("npm"),
+        fix="" if path else system_package("npm", brew="node"),
     )
 
 

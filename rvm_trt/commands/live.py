@@ -85,10 +85,9 @@ def run(args: argparse.Namespace) -> int:
                 _engine(args, camera), background=_still(background), threads=args.threads
             ) as session,
             _virtual_camera(args.to, camera) as show,
+            _progress(quiet=args.quiet) as progress,
         ):
-            report = matte_live(
-                camera, session, show, seconds=args.seconds, progress=None if args.quiet else _progress
-            )
+            report = matte_live(camera, session, show, seconds=args.seconds, progress=progress)
     _tell(report, as_json=args.json)
     return 0
 
@@ -148,9 +147,21 @@ def _virtual_camera(device: str | None, camera: Camera) -> Iterator[Callable[[An
         yield lambda matte: virtual.send(matte.composite)
 
 
-def _progress(frames: int, dropped: int) -> None:
-    if sys.stderr.isatty() and frames % 10 == 0:
-        print(f"\r{frames} frames, {dropped} dropped", end="", file=sys.stderr, flush=True)
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Yields what counts the frames on the terminal's last line, which is free again afterwards."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+
+    def count(frames: int, dropped: int) -> None:
+        if frames % 10 == 0:
+            print(f"\r{frames} frames, {dropped} dropped", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield count
+    finally:
+        print(file=sys.stderr)
 
 
 def _tell(report: LiveReport, *, as_json: bool) -> None:

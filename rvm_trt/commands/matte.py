@@ -231,17 +231,27 @@ def _calibration() -> CalibrationFootage:
 
 @contextmanager
 def _ending_at_ctrl_c(source: Source) -> Iterator[None]:
-    """While a live input is matted, Ctrl-C ends the input: what came so far is written. A second one ends the job."""
+    """While a live input is matted, Ctrl-C ends the input: what came so far is written. A second one ends the job.
+
+    So does SIGTERM, the way to end what runs in the background, where Ctrl-C is ignored.
+    """
     if not source.clip.live:
         yield
         return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def end(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+        restore()
         source.close()
 
-    before = signal.signal(signal.SIGINT, end)
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()

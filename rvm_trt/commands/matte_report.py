@@ -25,6 +25,8 @@ def tell(args: argparse.Namespace, report: JobReport) -> None:
     if not args.json:
         for notice in report.notices:
             say(f"note: {notice}")
+    for warning in report.warnings:
+        say(f"warning: {report.output}: {warning}")
     if report.skipped_frames:
         say(
             f"warning: {report.output}: {report.skipped_frames} damaged pieces of the input did not decode and were "

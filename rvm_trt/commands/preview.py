@@ -17,7 +17,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at first, as 'rvm-trt matte' takes it (default: green)",
     )
     parser.add_argument("--rate", metavar="FPS", help="of an image folder, as 25 or 30000/1001 (default: 30)")
+    parser.add_argument("--deinterlace", action="store_true", help="make whole frames of interlaced video")
+    parser.add_argument(
+        "--hdr",
+        choices=("refuse", "as-stored"),
+        default="refuse",
+        help="HDR video (PQ, HLG): refuse it, or take its codes as they are (default: refuse)",
+    )
     page = parser.add_argument_group("page")
     page.add_argument(
         "--host",
@@ -74,14 +81,17 @@ def run(args: argparse.Namespace) -> int:
     from rvm_trt.runtime.preview.player import Player
     from rvm_trt.runtime.preview.server import listen
     from rvm_trt.runtime.preview.sessions import Sessions
+    from rvm_trt.runtime.video.input_options import Hdr, InputOptions
     from rvm_trt.runtime.video.source import open_source
 
     _check_port(args.port)
-    source = open_source(args.input, rate=args.rate, threads=args.threads)
+    inputs = InputOptions(deinterlace=args.deinterlace, hdr=Hdr(args.hdr))
+    source = open_source(args.input, rate=args.rate, threads=args.threads, options=inputs)
     profile = choose_profile(
         width=source.width, height=source.height, ratio=args.ratio, refiner=args.refiner, variant=args.variant
     )
     with (
+        closing(source),
         listen(args.host, args.port) as listener,
         _backgrounds(args.background, source, threads=args.threads) as (name, backgrounds),
         Sessions(_Maker(args, source)) as sessions,

@@ -31,6 +31,7 @@ def test_inputs_are_broken_in_at_least_300_ways_each_with_its_own_name(tmp_path:
 def test_a_good_run_and_a_clear_refusal_break_nothing(tmp_path: Path) -> None:
     output = tmp_path / "out.mkv"
     assert check_run(REFUSED, output) == []
+    assert check_run(replace(REFUSED, err=f"note: the weights are old.\n{REFUSED.err}"), output) == []
     output.touch()
     assert check_run(GOOD, output) == []
 
@@ -43,6 +44,7 @@ def test_a_good_run_and_a_clear_refusal_break_nothing(tmp_path: Path) -> None:
         (replace(REFUSED, code=70), "exit code 70"),
         (replace(REFUSED, err=REFUSED.err + TRACEBACK), "a traceback: ValueError: no"),
         (replace(REFUSED, err="Segmentation fault"), "no clear message"),
+        (replace(REFUSED, err=f"note: half of it {REFUSED.err}"), "no clear message"),
         (replace(REFUSED, left=("file /tmp/x",)), "left behind: file /tmp/x"),
     ],
 )
@@ -100,3 +102,16 @@ def test_the_page_has_a_row_for_each_group_and_names_what_is_broken(tmp_path: Pa
 def test_every_scenario_has_a_name_of_its_own() -> None:
     names = [scenario.name for scenario in scenarios(kills=1)]
     assert len(set(names)) == len(names) == 12
+
+
+def test_a_child_obeys_ctrl_c_where_its_parent_ignores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the background; else the row about Ctrl-C could not fail."""
+    monkeypatch.setattr("rvm_trt.cli.main", lambda _: signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        outcome = start([], tmp_path).wait(timeout_s=60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert outcome.code == 0

@@ -87,6 +87,7 @@ function show(now) {
   find("network").textContent = now.network.join(" × ");
   note("opening", now.opening);
   note("problem", now.problem);
+  note("remarks", now.remarks.join("\n"));
   showPlace();
   if (before?.ratio !== now.ratio) find("ratio").value = shownRatio();
   if (before?.background !== now.background) showBackground(now.background);
@@ -139,9 +140,12 @@ find("play").addEventListener("click", () => send({ do: status?.playing ? "pause
 find("restart").addEventListener("click", () => send({ do: "restart" }));
 find("seek").addEventListener("input", (event) => {
   seeking = true;
+  send({ do: "seek", frame: event.target.valueAsNumber, rough: true });
+});
+find("seek").addEventListener("change", (event) => {
+  seeking = false;
   send({ do: "seek", frame: event.target.valueAsNumber });
 });
-find("seek").addEventListener("change", () => { seeking = false; });
 find("background").addEventListener("change", (event) => {
   const name = event.target.value;
   send({ do: "background", to: name === "own" ? find("colour").value : name });

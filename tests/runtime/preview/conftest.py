@@ -88,7 +88,7 @@ class FakeSession:
 
     def __init__(self, ratio: float = 1.0) -> None:
         self.profile = Profile(width=WIDTH, height=HEIGHT, ratio=ratio)
-        self.background: Any = None
+        self.background: Any = (0, 0, 0)  # until another is set
         self.dressed: list[Any] = []
         self.seen: list[int] = []  # the grey of each frame, and -1 for each reset
         self.steps = 0

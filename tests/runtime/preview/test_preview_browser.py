@@ -121,8 +121,9 @@ def open_page(
     browser: Browser, start: Callable[..., Any], fakes: SimpleNamespace
 ) -> Iterator[Callable[..., Served]]:
     """``open_page(**options)``: a page that shows a player, in a profile of its own; it must stay quiet."""
-    session, maker = fakes.Session(), fakes.Maker()
-    player = start(fakes.Source(25, said=25, rate=50), session, maker, watched=False)
+    session, maker, source = fakes.Session(), fakes.Maker(), fakes.Source(25, said=25, rate=50)
+    source.notice("The input is interlaced and used as it is.")
+    player = start(source, session, maker, watched=False)
     served = Served(player, session, maker, fakes.until)
     with on_a_thread(served.player, fakes.BACKGROUNDS) as (address, stop):
 
@@ -225,6 +226,14 @@ def test_it_fits_and_can_be_read(open_page: Callable[..., Served], width: int, s
         "[...document.querySelectorAll('button, select, label')].map(e => e.getBoundingClientRect().height)"
     )
     assert min(heights) >= 40  # for a finger
+
+
+def test_a_page_tells_remarks_on_the_input(open_page: Callable[..., Served]) -> None:
+    served = open_page(width=360)
+    served.page.get_by_text("The input is interlaced and used as it is.").wait_for()
+    served.player._source.notice("3 damaged frames were mended by the decoder.")
+    served.page.get_by_text("3 damaged frames were mended").wait_for()
+    assert served.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_a_page_says_when_the_preview_is_over(open_page: Callable[..., Served]) -> None:

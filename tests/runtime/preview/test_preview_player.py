@@ -96,20 +96,53 @@ def test_seeking_shows_the_frame_also_where_it_is_paused(start: Start, fakes: Si
     player = start(None, session)
     paused(player, session, fakes.until)
     for wanted, found in ((7, 7), (3, 3), (99, 11)):
-        player.seek(wanted)
+        player.seek(wanted, rough=True)
         fakes.until(lambda found=found: place(player) == found)
         assert session.seen[-2:] == [-1, fakes.grey_of(found)]
     assert not player.update()[0].playing
 
 
-def test_seeking_behind_the_end_of_an_unknown_length_begins_anew(
+def test_seeking_behind_the_end_of_an_unknown_length_shows_the_last_frame_or_begins_anew(
     start: Start, fakes: SimpleNamespace
 ) -> None:
     session = fakes.Session()
-    player = start(fakes.Source(4, said=50), session)
+    player = start(fakes.Source(4, said=500), session)
     paused(player, session, fakes.until, at=2)
-    player.seek(40)
+    player.seek(400)  # of which not even the warm-up is there
     fakes.until(lambda: place(player) == 0)
+    player.seek(40)
+    fakes.until(lambda: place(player) == 3)
+    assert player.update()[0].frames == 4
+
+
+def test_after_seeking_the_session_has_seen_what_the_render_lets_it_see(
+    start: Start, fakes: SimpleNamespace
+) -> None:
+    """The second before, and a cut in it: as ``rvm-trt matte --from`` does."""
+    session = fakes.Session()
+    player = start(fakes.Source(40, said=40, rate=8, cut_at=14), session)
+    paused(player, session, fakes.until)
+    session.seen.clear()
+    player.seek(16)
+    fakes.until(lambda: place(player) == 16)
+    greys = [fakes.grey_of(index) for index in range(8, 17)]
+    assert session.seen == [-1, *greys[:6], -1, *greys[6:]]
+    player.seek(3)
+    fakes.until(lambda: place(player) == 3)
+    assert session.seen[11:] == [-1, *(fakes.grey_of(index) for index in range(4))]
+
+
+def test_remarks_on_the_input_are_told_as_they_come(start: Start, fakes: SimpleNamespace) -> None:
+    source = fakes.Source()
+    source.notice("The input is interlaced.")
+    player = start(source)
+    assert player.update()[0].remarks == ("The input is interlaced.",)
+    source.skipped_frames = 2
+    source.warnings = ("The camera went away.",)
+    assert player.update()[0].remarks[1:] == (
+        "2 damaged pieces of the input were skipped.",
+        "The camera went away.",
+    )
 
 
 def test_restart_plays_from_the_beginning(start: Start, fakes: SimpleNamespace) -> None:
@@ -145,6 +178,8 @@ def test_another_background_shows_at_once_where_it_is_paused(start: Start, fakes
 
 def test_a_colour_is_set_once_and_a_backdrop_for_every_frame(start: Start, fakes: SimpleNamespace) -> None:
     class Backdrop:
+        notices = ()
+
         def image(self, frame: Any) -> Any:
             return None if frame.index % 2 else np.full((48, 64, 3), frame.index, np.uint8)
 
@@ -216,8 +251,9 @@ def test_another_ratio_shows_where_it_is_paused(start: Start, fakes: SimpleNames
     player = start(None, session, maker)
     frame = paused(player, session, fakes.until)
     player.use_ratio(0.5)
-    fakes.until(lambda: maker.made and maker.made[0].seen)
-    assert maker.made[0].seen == [fakes.grey_of(frame)]
+    fakes.until(lambda: maker.made and len(maker.made[0].seen) > 1 + frame)
+    assert maker.made[0].seen == [-1, *(fakes.grey_of(index) for index in range(frame + 1))]
+    assert not player.update()[0].playing
 
 
 def test_the_latest_ratio_counts(start: Start, fakes: SimpleNamespace) -> None:

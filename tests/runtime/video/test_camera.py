@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from rvm_trt.errors import VideoError
 from rvm_trt.runtime.video import camera as module
 from rvm_trt.runtime.video.camera import Camera, is_camera
+from rvm_trt.runtime.video.job import matte_video
+from rvm_trt.runtime.video.source import open_source
 
 
 class Plugged:
@@ -47,7 +51,8 @@ class Plugged:
 @pytest.fixture
 def plugged(monkeypatch: pytest.MonkeyPatch) -> type[Plugged]:
     monkeypatch.setattr(cv2, "VideoCapture", Plugged)
-    monkeypatch.setattr(Path, "exists", lambda self: str(self) == "/dev/video3")
+    there = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda self: str(self) == "/dev/video3" or there(self))
     monkeypatch.setattr(module, "_PATIENCE_S", 0.05)
     monkeypatch.setattr(Plugged, "frames", 3)
     return Plugged
@@ -90,3 +95,30 @@ def test_a_camera_that_is_not_there_is_refused(plugged: type[Plugged]) -> None:
     with pytest.raises(VideoError, match=r"camera '/dev/video9': got no such device, expected one of"):
         Camera("/dev/video9")
     assert not hasattr(plugged, "opened") or plugged.opened.index != 9
+
+
+def test_a_recording_ends_well_where_the_camera_goes_away(
+    plugged: type[Plugged], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, video: SimpleNamespace
+) -> None:
+    monkeypatch.setattr(Plugged, "frames", 9)
+    source = open_source("/dev/video3")  # which looks at the first
+    report = matte_video(source, tmp_path / "out.mkv", video.FakeSession(width=64, height=48))
+    assert report.frames == 8
+    (warning,) = report.warnings
+    assert warning.startswith("The camera /dev/video3 went away (no frame for")
+    assert "8 frames" in warning
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 8
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.mkv"]
+    assert plugged.opened.released == 1
+
+
+def test_a_camera_that_goes_away_before_its_first_frame_is_an_error(
+    plugged: type[Plugged], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, video: SimpleNamespace
+) -> None:
+    monkeypatch.setattr(Plugged, "frames", 1)
+    source = open_source("/dev/video3")
+    with pytest.raises(VideoError, match="camera '/dev/video3': got no frame"):
+        matte_video(source, tmp_path / "out.mkv", video.FakeSession(width=64, height=48))
+    assert list(tmp_path.iterdir()) == []
+    assert plugged.opened.released == 1

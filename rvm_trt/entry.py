@@ -1,0 +1,54 @@
+"""Where the ``rvm-trt`` command begins: Ctrl-C is one line from here on, also while the rest of it is imported."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import sys
+import time
+
+# No more than that is imported here: what comes before `main` cannot answer Ctrl-C in one line.
+
+INTERRUPTED = 130
+_SOON_S = 0.02
+
+
+def main() -> int:
+    """Runs the command line of this process, and returns its exit code.
+
+    Where Ctrl-C is ignored from the start, as shells have it for jobs in the background, it stays so.
+    """
+    obeyed = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if obeyed:
+        signal.signal(signal.SIGINT, _leave)
+        sys.unraisablehook = _repeat_or_print
+    from rvm_trt.cli import make_parser, run
+
+    args = make_parser().parse_args()
+    if obeyed:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run(args)
+    finally:
+        if obeyed:  # all is said and done: the interpreter's own end has nothing to clear up
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _leave(*_: object) -> None:
+    # An exception may be swallowed or changed by the module that is being imported. Nothing has been begun yet.
+    os.write(2, b"rvm-trt: interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def _repeat_or_print(lost: sys.UnraisableHookArgs) -> None:
+    """Sends Ctrl-C again where it arrived in a destructor or a callback, out of which no exception gets."""
+    if lost.exc_type is not None and issubclass(lost.exc_type, KeyboardInterrupt):
+        _thread.start_new_thread(_send_again, ())
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _send_again() -> None:
+    time.sleep(_SOON_S)  # else it would arrive in the same callback
+    os.kill(os.getpid(), signal.SIGINT)

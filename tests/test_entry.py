@@ -1,0 +1,76 @@
+"""The beginning of the command: Ctrl-C at any moment of it is one line, and what runs in the background ignores it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Ctrl-C arrives while a module is looked for. How the import takes it is the test's.
+_PROGRAM = """
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.{handler})
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+class Lost:
+    def __del__(self):
+        interrupt()
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            {how}
+sys.meta_path.insert(0, Finder())
+from rvm_trt.entry import main
+sys.argv = ["rvm-trt", "matte", "missing.mp4", "-o", "out.mp4"]
+sys.exit(main())
+"""
+_CHANGED = """
+            try:
+                interrupt()
+            except KeyboardInterrupt:
+                raise ImportError("half of it is missing")
+"""
+_SWALLOWED = """
+            Lost()
+            time.sleep(30)  # until it comes again
+"""
+_EARLY, _LATE = "rvm-trt: interrupted\n", "rvm-trt matte: interrupted\n"
+
+
+def ends(folder: Path, module: str, how: str, *, handler: str = "default_int_handler") -> tuple[int, str]:
+    """Runs a command that Ctrl-C meets in an import, and returns its exit code and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM.format(handler=handler, module=module, how=how)],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "how", "said"),
+    [
+        ("rvm_trt.cli", "interrupt()", _EARLY),
+        ("argparse", _CHANGED, _EARLY),
+        ("rvm_trt.commands.matte", _SWALLOWED, _EARLY),
+        ("rvm_trt.runtime.session", "interrupt()", _LATE),
+        ("rvm_trt.runtime.session", _CHANGED, _LATE),
+        ("rvm_trt.runtime.session", _SWALLOWED, _LATE),
+    ],
+)
+def test_ctrl_c_in_an_import_is_one_line(tmp_path: Path, module: str, how: str, said: str) -> None:
+    assert ends(tmp_path, module, how) == (130, said)
+
+
+def test_where_ctrl_c_is_ignored_from_the_start_it_stays_so(tmp_path: Path) -> None:
+    code, said = ends(tmp_path, "rvm_trt.runtime.session", "interrupt()", handler="SIG_IGN")
+    assert code == 1
+    assert said.startswith("rvm-trt matte: input 'missing.mp4': got nothing there")
