@@ -187,7 +187,7 @@ def _run_child(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")  # a test may have replaced the parent's
         # A process in the background ignores Ctrl-C, and so would its children: no run could ever fail at it.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, _leave)
         if prepare is not None:
             prepare()
         _limit(file_bytes, memory_bytes)
@@ -213,12 +213,22 @@ def _run_child(
 
 
 def _main(arguments: list[str]) -> int:
-    from rvm_trt.cli import main
+    """Runs the command; Ctrl-C reaches it alone, as where it has a process of its own (see `rvm_trt.entry`)."""
+    from rvm_trt.cli import make_parser, run
 
     try:
-        return main(arguments)
+        args = make_parser().parse_args(arguments)
     except SystemExit as wrong_usage:
         return int(wrong_usage.code or 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run(args)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _leave(*_: object) -> None:
+    os._exit(130)  # nothing has been begun
 
 
 def _limit(file_bytes: int | None, memory_bytes: int | None) -> None:

@@ -108,10 +108,10 @@ def test_a_child_obeys_ctrl_c_where_its_parent_ignores_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in the background; else the row about Ctrl-C could not fail."""
-    monkeypatch.setattr("rvm_trt.cli.main", lambda _: signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
+    monkeypatch.setattr("rvm_trt.cli.run", lambda _: signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        outcome = start([], tmp_path).wait(timeout_s=60)
+        outcome = start(["profiles"], tmp_path).wait(timeout_s=60)
     finally:
         signal.signal(signal.SIGINT, before)
     assert outcome.code == 0
