@@ -133,7 +133,6 @@ def test_ctrl_c_ends_it_before_its_input_gave_anything() -> None:
         line_with("waiting")
         process.send_signal(signal.SIGINT)
         assert line_with("interrupted") == "rvm-trt preview: interrupted"
-        assert process.wait(_LONGEST_S) == 130
 
 
 def test_ctrl_c_ends_it_where_nobody_watches(tmp_path: Path) -> None:

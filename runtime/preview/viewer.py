@@ -13,13 +13,13 @@ from rvm_trt.runtime.preview.controls import Controls, read_look, read_message
 from rvm_trt.runtime.preview.parts import Background, Picture, Status
 from rvm_trt.runtime.preview.pictures import Look, encode
 from rvm_trt.runtime.preview.player import Player
-from rvm_trt.runtime.video.source import Clip
+from rvm_trt.runtime.video.source import STANDARD_INPUT, Clip
 
 
 def describe(clip: Clip, backgrounds: Mapping[str, Background]) -> dict[str, Any]:
     """Returns what a page is told of a clip at first, as JSON values."""
     return {
-        "name": clip.path.name,
+        "name": "standard input" if str(clip.path) == STANDARD_INPUT else clip.path.name,
         "width": clip.width,
         "height": clip.height,
         "aspect": float(clip.width * clip.pixel_aspect / clip.height),

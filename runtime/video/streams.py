@@ -197,9 +197,8 @@ def open_stream(name: str, *, threads: int, options: InputOptions) -> Source:
 def _made_beside(make: Callable[[], Source], *, stop: Callable[[], None]) -> Source:
     """Opens a source on a thread of its own, so that Ctrl-C calls it off: FFmpeg does not let it through."""
     with ThreadPoolExecutor(1, thread_name_prefix="rvm-trt-open") as executor:
-        made = executor.submit(make)
         try:
-            return made.result()
+            return executor.submit(make).result()
         except BaseException:
             stop()
             raise
