@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 import pytest
-from disk_engines import ADA, ODD, Reached, build, contents
+from disk_engines import ADA, ODD, Reached, build, contents, described
 
 from rvm_trt import Engine, MattingSession, build_engine, export_onnx
 from rvm_trt.contract import tensors
@@ -98,10 +98,7 @@ def test_other_options_build_again(options: dict[str, Any], whole: Engine, graph
 def test_another_version_source_or_checkpoint_builds_again(
     whole: Engine, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = onnx.load_model(graph)
-    notes = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**notes, "rvm_trt.checkpoint_sha256": "e" * 64})
-    onnx.save_model(model, tmp_path / "other.onnx")
+    described(graph, tmp_path / "other.onnx", checkpoint_sha256="e" * 64)
     with pytest.raises(Reached):
         build(tmp_path / "other.onnx", whole.path.parent)
     for name, value in (

@@ -12,7 +12,7 @@ import pytest
 
 from rvm_trt import Profile, export_onnx
 from rvm_trt.errors import CheckpointError, ExportError, OptionError
-from rvm_trt.export.graph_info import read_graph_info
+from rvm_trt.export.graph_info import read_graph_info, seal_graph
 from rvm_trt.options import Precision, Refiner
 
 Exported = Callable[..., Path]
@@ -128,6 +128,7 @@ def test_damaged_descriptions_are_refused(
     notes = {entry.key: entry.value for entry in model.metadata_props}
     del notes[key]
     onnx.helper.set_model_props(model, notes if value is None else {**notes, key: value})
+    seal_graph(model)
     onnx.save_model(model, tmp_path / "damaged.onnx")
     with pytest.raises(ExportError, match="expected an ONNX file written by rvm-trt"):
         read_graph_info(tmp_path / "damaged.onnx")

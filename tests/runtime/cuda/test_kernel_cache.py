@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import struct
@@ -17,6 +18,7 @@ from rvm_trt.errors import DependencyError, EngineError
 from rvm_trt.options import Refiner
 from rvm_trt.runtime import kernel_cache
 from rvm_trt.runtime.kernel_cache import SOURCES, TARGETS, CompiledKernel, compile_kernel
+from rvm_trt.runtime.kernel_file import read_kernel_file, write_kernel_file
 from rvm_trt.runtime.kernel_variants import all_variants, head_variant, sample_variant
 from rvm_trt.runtime.pixels import PixelFormat
 
@@ -93,6 +95,34 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str) -> None:
     path.write_bytes({"cut": whole[:-50], "flipped": flipped, "emptied": b""}[damage])
     assert compile_kernel(SAMPLE, sm=75, folder=tmp_path).cubin == made.cubin
     assert path.read_bytes().endswith(made.cubin)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"key": 5, "log": "a"}',
+        b'{"key": "KEY"}',
+        b'{"key": "KEY", "log": 5}',
+        b'{"key": "KEY", "log": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_a_forged_file_with_the_right_digest_is_none(head: bytes, tmp_path: Path) -> None:
+    body = head.replace(b"KEY", b"a" * 64) + b"\n\x7fELF"
+    (tmp_path / "a.kernel").write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert read_kernel_file(tmp_path / "a.kernel", "a" * 64) is None
+
+
+def test_a_kernel_file_is_read_as_it_was_written_for_its_key_alone(tmp_path: Path) -> None:
+    write_kernel_file(tmp_path / "a.kernel", "a" * 64, b"\x7fELF\n", "Used 8 registers\n")
+    assert read_kernel_file(tmp_path / "a.kernel", "a" * 64) == (b"\x7fELF\n", "Used 8 registers\n")
+    assert read_kernel_file(tmp_path / "a.kernel", "b" * 64) is None
 
 
 def test_every_input_that_changes_the_code_has_a_file_of_its_own(sources: Path, tmp_path: Path) -> None:
