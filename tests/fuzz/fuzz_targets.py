@@ -217,7 +217,8 @@ def _in_graph(data: bytes, rng: Random) -> bytes:
         if entry.key == "rvm_trt.profile" and isinstance(entry.value, str):
             text = mutate_json(entry.value.encode(), rng).decode("utf-8", "replace")
         entry.value = text
-        if rng.randrange(8) and all(isinstance(each.value, str) for each in model.metadata_props):
+        texts = (text for each in model.metadata_props for text in (each.key, each.value))
+        if rng.randrange(8) and all(isinstance(text, str) for text in texts):
             seal_graph(model)  # most readers stop at a wrong seal
     elif what == 4:
         tensor = model.graph.initializer.add(name="x", dims=[1 << 40], data_type=1)
