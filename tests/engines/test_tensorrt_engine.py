@@ -12,7 +12,7 @@ import onnx
 import pytest
 from disk_engines import ADA, ODD, Reached, build, contents, described
 
-from rvm_trt import Engine, MattingSession, build_engine, export_onnx
+from rvm_trt import Engine, MattingSession, build_engine
 from rvm_trt.contract import tensors
 from rvm_trt.engines import tensorrt_engine
 from rvm_trt.engines.footage import CalibrationFootage
@@ -159,11 +159,9 @@ def test_accuracy_is_measured_on_the_held_out_part_of_the_footage(
 
 
 @pytest.fixture(scope="module")
-def half_graph(checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def half_graph(exported: Callable[..., Path]) -> Path:
     """The graph as exported in FP16."""
-    return export_onnx(
-        checkpoint(), ODD, tmp_path_factory.mktemp("half-graph") / "half.onnx", precision="fp16"
-    )
+    return exported(ODD, precision="fp16")
 
 
 def test_a_graph_in_half_is_built_as_it_is(whole: Engine, half_graph: Path, tmp_path: Path) -> None:

@@ -21,10 +21,8 @@ RESNET = Profile(width=160, height=96, ratio=0.5, variant="resnet50")  # type: i
 
 
 @pytest.mark.parametrize("graph", ["core", "full"])
-def test_an_fp16_graph_says_so_and_has_half_tensors(
-    graph: str, tmp_path: Path, checkpoint: Callable[..., Path]
-) -> None:
-    path = export_onnx(checkpoint(), ODD, tmp_path / "half.onnx", graph=graph, precision="fp16")
+def test_an_fp16_graph_says_so_and_has_half_tensors(graph: str, exported: Exported) -> None:
+    path = exported(ODD, graph, precision="fp16")
     assert read_graph_info(path).precision is Precision.FP16
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     tensors = [*session.get_inputs(), *session.get_outputs()]

@@ -18,7 +18,7 @@ import torch
 from onnx import numpy_helper
 
 import rvm_trt
-from rvm_trt import Profile, export_onnx
+from rvm_trt import Profile
 from rvm_trt.contract import tensors
 from rvm_trt.export.checkpoint import load_checkpoint
 from rvm_trt.export.graph_info import read_graph_info
@@ -187,12 +187,10 @@ def test_nothing_of_the_machine_is_left_in_the_file(case: Case) -> None:
         assert trace not in content, trace
 
 
-def test_two_exports_have_the_same_bytes(
+def test_exports_of_two_processes_have_the_same_bytes(
     tmp_path: Path, exported: Exported, checkpoint: Callable[..., Path]
 ) -> None:
     first = exported(ODD).read_bytes()
-    again = export_onnx(load_checkpoint(checkpoint()), ODD, tmp_path / "again.onnx")
-    assert again.read_bytes() == first
     program = (
         "import sys; from rvm_trt import Profile, export_onnx; "
         "export_onnx(sys.argv[1], Profile(width=161, height=97, ratio=0.6), sys.argv[2])"
