@@ -164,10 +164,11 @@ def half_graph(exported: Callable[..., Path]) -> Path:
     return exported(ODD, precision="fp16")
 
 
+@pytest.mark.usefixtures("builds")
 def test_a_graph_in_half_is_built_as_it_is(whole: Engine, half_graph: Path, tmp_path: Path) -> None:
     engine = build_engine(half_graph, backend="tensorrt-rtx", engines=tmp_path, options=ADA)
     assert engine.manifest.precision is Precision.FP16
-    assert engine.manifest.files["engine.plan"] == whole.manifest.files["engine.plan"]
+    assert engine.manifest.files == whole.manifest.files  # TensorRT's part is given the same network
     assert engine.manifest.onnx_sha256 == sha256_file(half_graph)
     assert Engine.load(engine.path) == engine
 
