@@ -17,7 +17,7 @@ QUICK ?=
 COMPARE ?=
 SECONDS ?= 60
 
-.PHONY: help setup demo test test-gpu verify-schedule engine engines bench half picture report-picture parity docs reliability fuzz lint types format clean
+.PHONY: help setup demo test kernels test-gpu verify-schedule engine engines bench half picture report-picture parity docs reliability fuzz lint types format clean
 
 help:
 	@echo "make demo      set up, then matte a clip of a person: see build/demo/"
@@ -32,6 +32,7 @@ help:
 	@echo "make docs      the guides and the reference as a site: see build/site/"
 	@echo "make reliability  broken inputs, full disks, kills: writes docs/reliability.md (15 minutes)"
 	@echo "make fuzz      everything that is read from outside, under atheris: [SECONDS=60] for each target"
+	@echo "make kernels   compile the CUDA kernels for every architecture and look for spills (a minute, no GPU)"
 	@echo "make test-gpu  the tests that need an NVIDIA GPU"
 	@echo "make verify-schedule  prove the order of copies, kernels and states without a GPU [ENGINE=path]"
 	@echo "make lint types format clean"
@@ -49,7 +50,10 @@ demo: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.demo
 
 test: $(READY)
-	@$(BIN)/pytest -m "not gpu" --numprocesses auto --dist loadfile
+	@$(BIN)/pytest -m "not gpu and not kernels" --numprocesses auto --dist loadfile
+
+kernels: $(READY)
+	@$(BIN)/pytest -m kernels
 
 test-gpu: $(READY)
 	@RVM_TRT_REQUIRE_GPU=1 $(BIN)/pytest -m gpu

@@ -19,6 +19,8 @@ _NAMES: Mapping[str, str] = {
     **{f"u{bits}": f"uint{bits}" for bits in (4, 8, 16, 32, 64)},
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (4, 8, 16, 32, 64)},
 }
+# Of a tensor and of one side: no memory holds more, and larger numbers overflow where they are shown.
+_MAX_ELEMENTS = 1 << 60
 _BITS: Mapping[str, int] = {"bool": 8, "float8_e4m3": 8, "float8_e5m2": 8}
 
 
@@ -35,7 +37,16 @@ def element_type(words: str) -> str:
 
 
 def tensor_bytes(shape: tuple[int, ...], dtype: str) -> int | None:
-    """Returns the bytes of a tensor's elements, or None where a size (-1) or the element type is not known."""
+    """Returns the bytes of a tensor's elements, or None where a size (-1) or the element type is not known.
+
+    Raises:
+        ValueError: there are more elements than any memory holds.
+    """
+    elements = 1
+    for size in shape:
+        elements *= max(size, 1)
+        if elements > _MAX_ELEMENTS:
+            raise ValueError(f"a tensor of more than 2**{_MAX_ELEMENTS.bit_length() - 1} elements")
     digits = re.search(r"\d+$", dtype)
     bits = _BITS.get(dtype) or (int(digits.group()) if dtype in _NAMES and digits else None)
     if bits is None or any(size < 0 for size in shape):

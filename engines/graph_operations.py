@@ -12,10 +12,12 @@ from rvm_trt.engines.element_types import element_type, tensor_bytes
 from rvm_trt.engines.operations import Operations
 from rvm_trt.engines.plan import PlanKernel, PlanTensor
 from rvm_trt.errors import DependencyError, EngineError
+from rvm_trt.untrusted import read_bounded, shown
 
 if TYPE_CHECKING:
     import onnx
 
+MAX_XML_BYTES, MAX_ONNX_BYTES = 64 << 20, 512 << 20
 Port = tuple[str, str]  # ids of a layer and of one of its ports
 
 
@@ -28,7 +30,7 @@ def read_openvino_xml(path: Path) -> Operations:
         EngineError: the file cannot be read or is no such XML.
     """
     try:
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.fromstring(read_bounded(path, max_bytes=MAX_XML_BYTES))
         sources = {
             (edge.attrib["to-layer"], edge.attrib["to-port"]): (
                 edge.attrib["from-layer"],
@@ -39,7 +41,7 @@ def read_openvino_xml(path: Path) -> Operations:
         return _openvino_operations(root.findall("layers/layer"), sources)
     except OSError as error:
         raise _unreadable(path, f"no readable file ({error.strerror})", "an OpenVINO model") from None
-    except (ElementTree.ParseError, KeyError, ValueError) as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # an encoding that Python lacks is one
         got = f"no description of operations ({type(error).__name__}: {error})"
         raise _unreadable(path, got, "an OpenVINO model") from None
 
@@ -95,15 +97,15 @@ def read_onnx_nodes(path: Path) -> Operations:
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "onnx", extra="export", stage="reading an ONNX graph") from None
     try:
-        model = onnx.load_model(path, load_external_data=False)
+        model = onnx.load_model_from_string(read_bounded(path, max_bytes=MAX_ONNX_BYTES))
         graphs = list(_graphs(infer_shapes(model).graph))
+        if not graphs[0].node:
+            raise _unreadable(path, "no graph with nodes", "an ONNX graph")
+        return _onnx_operations(graphs)
     except OSError as error:
         raise _unreadable(path, f"no readable file ({error.strerror})", "an ONNX graph") from None
-    except (DecodeError, InferenceError) as error:
+    except (DecodeError, InferenceError, ValueError) as error:
         raise _unreadable(path, f"no graph ({error})", "an ONNX graph") from None
-    if not graphs[0].node:
-        raise _unreadable(path, "no graph with nodes", "an ONNX graph")
-    return _onnx_operations(graphs)
 
 
 def _onnx_operations(graphs: list[onnx.GraphProto]) -> Operations:
@@ -185,4 +187,5 @@ def _tensor(name: str, shape: tuple[int, ...], type_words: str) -> PlanTensor:
 
 
 def _unreadable(path: Path, got: str, expected: str) -> EngineError:
+    got = shown(got, limit=500)
     return EngineError(str(path), got=got, expected=expected, todo="Make the file again.")

@@ -21,6 +21,7 @@ from rvm_trt.engines.operations import (
     precision_changes,
 )
 from rvm_trt.engines.plan import PlanKernel, read_plan
+from rvm_trt.errors import EngineError
 from rvm_trt.options import Backend
 
 
@@ -76,7 +77,7 @@ def inspect_artifact(path: str | os.PathLike[str]) -> Inspection:
     """Returns what an artifact says of itself.
 
     Args:
-        path: the folder of an engine, an ``.onnx`` file, or a plan of TensorRT-RTX.
+        path: the folder of an engine, an ``.onnx`` file, or a plan of TensorRT-RTX that ends in ``.plan``.
 
     Raises:
         EngineError: there is no such artifact, or it is damaged.
@@ -85,7 +86,15 @@ def inspect_artifact(path: str | os.PathLike[str]) -> Inspection:
     path = Path(path)
     if path.is_dir():
         return _inspect_engine(Engine.load(path))
-    return _inspect_onnx(path) if path.suffix == ".onnx" else _inspect_plan(path)
+    read = {".onnx": _inspect_onnx, ".plan": _inspect_plan}.get(path.suffix)
+    if read is None or not path.exists():
+        raise EngineError(
+            str(path),
+            got=f"a file that ends in {path.suffix!r}" if path.exists() else "no such file or folder",
+            expected="an engine's folder, a .plan file of TensorRT-RTX or an .onnx file",
+            todo="Name one of these: rvm-trt build and rvm-trt export make them.",
+        )
+    return read(path)
 
 
 def _inspect_engine(engine: Engine) -> Inspection:

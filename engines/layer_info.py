@@ -5,7 +5,6 @@ TensorRT can describe an engine only where it can load it: on a GPU of the engin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,9 @@ from rvm_trt.engines.operations import Operations
 from rvm_trt.engines.plan import PlanKernel, PlanTensor
 from rvm_trt.engines.plan_kinds import REFORMAT, generated_kind, layer_names
 from rvm_trt.errors import EngineError
+from rvm_trt.untrusted import parse_json, read_bounded, shown
 
+MAX_BYTES = 64 << 20
 _NO_KERNELS = frozenset({"signal", "wait", "shape_call", "Constant", "NoOp"})
 _KINDS: Mapping[str, str] = {
     **dict.fromkeys(("CaskConvolution", "CaskGemmConvolution", "Convolution", "conv"), "convolution"),
@@ -37,13 +38,14 @@ def read_layer_info(path: Path) -> Operations:
         EngineError: the file cannot be read or is no such JSON.
     """
     try:
-        info = json.loads(path.read_bytes())
+        info = parse_json(read_bounded(path, max_bytes=MAX_BYTES))
         launched = [layer for layer in info["Layers"] if layer["LayerType"] not in _NO_KERNELS]
         return _operations(launched, [_binding(entry) for entry in info["Bindings"]])
     except OSError as error:
         raise _unreadable(path, f"no readable file ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _unreadable(path, f"no description of layers ({type(error).__name__}: {error})") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        got = f"no description of layers ({type(error).__name__}: {error})"
+        raise _unreadable(path, shown(got, limit=500)) from None
 
 
 def _operations(layers: list[dict[str, Any]], bindings: list[str]) -> Operations:
@@ -64,25 +66,37 @@ def _operations(layers: list[dict[str, Any]], bindings: list[str]) -> Operations
 
 
 def _binding(entry: str | dict[str, Any]) -> str:
-    return entry if isinstance(entry, str) else str(entry["Name"])
+    return entry if isinstance(entry, str) else _text(entry["Name"])
 
 
 def _kernel(layer: dict[str, Any]) -> PlanKernel:
-    name, kind = str(layer["Name"]), str(layer["LayerType"])
+    name, kind = _text(layer["Name"]), _text(layer["LayerType"])
     return PlanKernel(
         name=name,
         kind=_KINDS.get(kind) or generated_kind(name) or kind,
         layers=layer_names(layer.get("Metadata", "")),
-        inputs=tuple(dict.fromkeys(entry["Name"] for entry in layer["Inputs"])),
-        outputs=tuple(dict.fromkeys(entry["Name"] for entry in layer["Outputs"])),
-        stream=int(layer.get("StreamId", 0)),
+        inputs=tuple(dict.fromkeys(_text(entry["Name"]) for entry in layer["Inputs"])),
+        outputs=tuple(dict.fromkeys(_text(entry["Name"]) for entry in layer["Outputs"])),
+        stream=_integer(layer.get("StreamId", 0)),
     )
 
 
 def _tensor(entry: dict[str, Any]) -> PlanTensor:
-    shape = tuple(int(size) for size in entry["Dimensions"])
+    shape = tuple(_integer(size) for size in entry["Dimensions"])
     dtype = element_type(entry["Format/Datatype"])
-    return PlanTensor(name=str(entry["Name"]), shape=shape, dtype=dtype, bytes=tensor_bytes(shape, dtype))
+    return PlanTensor(name=_text(entry["Name"]), shape=shape, dtype=dtype, bytes=tensor_bytes(shape, dtype))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{shown(repr(value))} is no text")
+    return value
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{shown(repr(value))} is no whole number")
+    return value
 
 
 def _unreadable(path: Path, got: str) -> EngineError:

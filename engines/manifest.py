@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -155,7 +156,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
             checkpoint_sha256=_sha256(data["checkpoint_sha256"]),
             onnx_sha256=_sha256(data["onnx_sha256"]),
             files={_file_name(name): _sha256(value) for name, value in data["files"].items()},
-            accuracy=_mapping(data, "accuracy"),
+            accuracy=_accuracy(data),
             made=_mapping(data, "made"),
         )
     except KeyError as error:
@@ -197,15 +198,32 @@ def _mapping(data: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
+def _accuracy(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what was measured: nothing, or the entries that are shown and others, which nothing here reads."""
+    measured = _mapping(data, "accuracy")
+    if measured:
+        for key in ("reference", *(["arithmetic"] if "arithmetic" in measured else ())):
+            _text(measured, key)
+        for key in ("frames", "pha_mad", "pha_max"):
+            value = measured[key]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise TypeError(f"{key} of the accuracy is no number")
+    return measured
+
+
 def _text(data: Mapping[str, Any], key: str) -> str:
     value = data[key]
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.isprintable():
         raise TypeError(f"{key} is no text")
     return value
 
 
 def _texts(values: object) -> tuple[str, ...]:
-    if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+    if (
+        not isinstance(values, list)
+        or not values
+        or not all(isinstance(value, str) and value.isprintable() for value in values)
+    ):
         raise TypeError(f"{values!r} is no list of texts")
     return tuple(values)
 

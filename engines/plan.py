@@ -17,6 +17,7 @@ from rvm_trt.engines.element_types import element_type, tensor_bytes
 from rvm_trt.engines.plan_file import read_texts, unreadable
 from rvm_trt.engines.plan_kinds import layer_names, statement_kind
 from rvm_trt.engines.plan_text import Block, parse_blocks
+from rvm_trt.untrusted import shown
 
 # Statements that run on the host or order the streams.
 _NO_KERNELS = frozenset({"signal", "wait", "jmp", "cjmp", "assert", "shape_call"})
@@ -101,7 +102,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         blocks = [parse_blocks(text) for text in texts]
         programs = [_program(block) for block in blocks if _header(block).texts("accelerators") != ("*",)]
     except ValueError as error:
-        raise unreadable(path, f"a program that cannot be read: {error}") from None
+        raise unreadable(path, shown(f"a program that cannot be read: {error}", limit=500)) from None
     if not programs:
         raise unreadable(path, "no program that is launched")
     return _joined(programs, size)

@@ -24,6 +24,10 @@ def read_texts(path: Path) -> tuple[list[str], int]:
     Raises:
         EngineError: the file cannot be read, is no plan of TensorRT-RTX, or is not whole.
     """
+    if path.exists() and not path.is_file():
+        raise unreadable(
+            path, "a directory" if path.is_dir() else "no regular file"
+        )  # a pipe would be waited for
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -62,7 +66,8 @@ def _texts(path: Path, content: mmap.mmap) -> Iterator[bytes]:
             start = content.find(_PROGRAM_MAGIC, start + 1)  # these letters among the weights
             continue
         whole, _, length = _PROGRAM.unpack(content[start - 8 : text])
-        if length > min(whole, _MAX_TEXT_BYTES) or start + whole > len(content):
+        # The text is at least the words that were found above: a program of nothing would be read for ever.
+        if not len(_FIRST_WORDS) <= length <= min(whole, _MAX_TEXT_BYTES) or start + whole > len(content):
             raise unreadable(path, f"a program of {whole} bytes with {length} bytes of text")
         yield content[text : text + length]
         start = content.find(_PROGRAM_MAGIC, start + whole)

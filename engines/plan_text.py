@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 _TOKEN = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"|([{}=])|([^\s"{}=]+)|(\S)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _MAX_DEPTH = 16
+_MAX_BITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,15 @@ class Block:
         )
 
     def number(self, key: str, default: int = 0) -> int:
-        """Returns the first whole number under a key, or the default; raises `ValueError` where it is no number."""
-        return int(self.text(key, str(default)))
+        """Returns the first whole number under a key, or the default.
+
+        Raises:
+            ValueError: it is no number, or one of more than 64 bits.
+        """
+        value = int(self.text(key, str(default)))
+        if value.bit_length() > _MAX_BITS:
+            raise ValueError(f"a number of more than {_MAX_BITS} bits as {key!r}")
+        return value
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Returns the texts that stand alone in the first block under a key; none where there is no such block."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rvm_trt.profile import Profile
 from rvm_trt.untrusted import parse_json, read_bounded, shown
 
 MAX_BYTES = 512 << 20
+_SEAL = "rvm_trt.seal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,21 @@ class GraphInfo:
     version: str
 
 
+def seal_graph(model: onnx.ModelProto) -> None:
+    """Adds to a graph's description the SHA-256 of network and description: the last change before it is written.
+
+    The seal tells edits and mix-ups, not who wrote a graph: whoever changes it can seal it anew.
+    """
+    notes = _notes(model)
+    notes.pop(_SEAL, None)
+    onnx.helper.set_model_props(model, {**notes, _SEAL: _seal(notes, _network_sha256(model))})
+
+
 def read_graph_info(path: str | os.PathLike[str]) -> GraphInfo:
     """Returns the description in an ONNX file written by `export_onnx`.
 
     Raises:
-        ExportError: there is no such file, it is not ONNX, or rvm-trt did not export it.
+        ExportError: there is no such file, it is not ONNX, rvm-trt did not export it, or it was changed since.
     """
     path = Path(path)
     if not path.is_file():
@@ -65,10 +77,13 @@ def read_graph_info(path: str | os.PathLike[str]) -> GraphInfo:
         raise _foreign(path, f"an unreadable file ({error})") from None
     if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in _tensors(model)):
         raise _foreign(path, "a graph with weights in other files")
-    notes = {entry.key: entry.value for entry in model.metadata_props}
+    notes = _notes(model)
     if not all(isinstance(text, str) for text in (*notes, *notes.values())):  # protobuf gives bytes then
         raise _foreign(path, "an ONNX file with a description that is no text")
+    network_sha256 = _network_sha256(model)
     try:
+        if notes.pop(_SEAL) != _seal(notes, network_sha256):
+            raise _foreign(path, "a graph whose network or description was changed since its export")
         return GraphInfo(
             path=path,
             profile=Profile.from_json(parse_json(notes["rvm_trt.profile"].encode())),
@@ -78,7 +93,7 @@ def read_graph_info(path: str | os.PathLike[str]) -> GraphInfo:
             checkpoint_refiner=choice(Refiner, notes["rvm_trt.checkpoint_refiner"], subject="refiner"),
             torch=notes["rvm_trt.torch"],
             sha256=sha256_file(path),
-            network_sha256=_network_sha256(model),
+            network_sha256=network_sha256,
             version=notes["rvm_trt.version"],
         )
     except KeyError as error:
@@ -102,6 +117,14 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                 yield from (sparse.values, sparse.indices)
             pending += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+
+
+def _notes(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def _seal(notes: Mapping[str, str], network_sha256: str) -> str:
+    return hashlib.sha256(json.dumps([network_sha256, sorted(notes.items())]).encode()).hexdigest()
 
 
 def _network_sha256(model: onnx.ModelProto) -> str:

@@ -24,6 +24,7 @@ from rvm_trt.export.checkpoint import Checkpoint, load_checkpoint
 from rvm_trt.export.cleanup import clean
 from rvm_trt.export.float16 import lower_to_half
 from rvm_trt.export.fusion import fuse
+from rvm_trt.export.graph_info import seal_graph
 from rvm_trt.export.model import MattingNetwork
 from rvm_trt.files import atomic_file
 from rvm_trt.options import Graph, Precision, Refiner, choice
@@ -72,12 +73,12 @@ def export_onnx(
     profile = resolve_profile(profile, loaded)
     model = _trace(_wrap(load_network(loaded, profile), profile, graph), profile, graph)
     clean(model)
-    _describe(model, profile, graph, loaded)
     _check(model, profile, graph)
     if precision is Precision.FP16:
         fuse(model)
         lower_to_half(model)
-        onnx.helper.set_model_props(model, {**_notes(model), "rvm_trt.precision": precision.value})
+    _describe(model, profile, graph, precision, loaded)
+    seal_graph(model)
     try:
         with atomic_file(path) as temporary:
             onnx.save_model(model, temporary)
@@ -181,7 +182,9 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _describe(model: onnx.ModelProto, profile: Profile, graph: Graph, checkpoint: Checkpoint) -> None:
+def _describe(
+    model: onnx.ModelProto, profile: Profile, graph: Graph, precision: Precision, checkpoint: Checkpoint
+) -> None:
     model.producer_name = "rvm-trt"
     model.producer_version = rvm_trt.__version__
     onnx.helper.set_model_props(
@@ -189,7 +192,7 @@ def _describe(model: onnx.ModelProto, profile: Profile, graph: Graph, checkpoint
         {
             "rvm_trt.version": rvm_trt.__version__,
             "rvm_trt.graph": graph.value,
-            "rvm_trt.precision": Precision.FP32.value,
+            "rvm_trt.precision": precision.value,
             "rvm_trt.profile": json.dumps(profile.to_json(), sort_keys=True),
             "rvm_trt.variant": profile.variant.value,
             "rvm_trt.refiner": profile.refiner.value if profile.uses_refiner else "none",
@@ -199,10 +202,6 @@ def _describe(model: onnx.ModelProto, profile: Profile, graph: Graph, checkpoint
             "rvm_trt.source": source_digest("rvm_trt", "rvm_trt.export"),
         },
     )
-
-
-def _notes(model: onnx.ModelProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _check(model: onnx.ModelProto, profile: Profile, graph: Graph) -> None:

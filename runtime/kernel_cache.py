@@ -19,7 +19,8 @@ from typing import Any
 
 from rvm_trt.digest import installed_version
 from rvm_trt.errors import DependencyError, EngineError
-from rvm_trt.files import atomic_file, cache_dir
+from rvm_trt.files import cache_dir
+from rvm_trt.runtime.kernel_file import read_kernel_file, write_kernel_file
 from rvm_trt.runtime.kernel_variants import KernelVariant, all_variants
 
 SOURCES = Path(__file__).with_name("kernels")
@@ -85,11 +86,11 @@ def compile_kernel(variant: KernelVariant, *, sm: int, folder: Path | None = Non
     nvrtc = _Nvrtc()
     key = _key(variant, sm, nvrtc.version)
     path = (folder or cache_dir() / "kernels") / f"{variant.name}-sm{sm}-{key[:16]}.kernel"
-    kept = _read(path, key)
+    kept = read_kernel_file(path, key)
     if kept is not None:
         return CompiledKernel(variant=variant, sm=sm, cubin=kept[0], log=kept[1])
     cubin, log = nvrtc.compile(variant, sm)
-    _write(path, key, cubin, log)
+    write_kernel_file(path, key, cubin, log)
     return CompiledKernel(variant=variant, sm=sm, cubin=cubin, log=log)
 
 
@@ -103,30 +104,6 @@ def _key(variant: KernelVariant, sm: int, version: str) -> str:
 
 def _headers() -> list[Path]:
     return sorted(SOURCES.glob("*.cuh"))
-
-
-def _read(path: Path, key: str) -> tuple[bytes, str] | None:
-    """Returns cubin and log, or None where there is no such file, or not as it was written."""
-    try:
-        digest, _, body = path.read_bytes().partition(b"\n")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _disk_error(path, error) from None
-    if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
-        return None
-    head, _, cubin = body.partition(b"\n")
-    said = json.loads(head)
-    return (cubin, str(said["log"])) if said["key"] == key else None
-
-
-def _write(path: Path, key: str, cubin: bytes, log: str) -> None:
-    body = json.dumps({"key": key, "log": log}).encode() + b"\n" + cubin
-    try:
-        with atomic_file(path) as temporary:
-            temporary.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-    except OSError as error:
-        raise _disk_error(path, error) from None
 
 
 class _Nvrtc:
@@ -198,15 +175,6 @@ def _error(variant: KernelVariant, sm: int, *, got: str, expected: str) -> Engin
         got=got,
         expected=expected,
         todo='Run: pip install --upgrade "rvm-trt[cuda]".',
-    )
-
-
-def _disk_error(path: Path, error: OSError) -> EngineError:
-    return EngineError(
-        str(path.parent),
-        got=error.strerror or str(error),
-        expected="a folder with room to keep compiled kernels",
-        todo="Make room, or set XDG_CACHE_HOME to another folder.",
     )
 
 

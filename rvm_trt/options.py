@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TypeVar
 
 from rvm_trt.errors import OptionError
+from rvm_trt.untrusted import quoted
 
 _E = TypeVar("_E", bound=Enum)
 
@@ -56,5 +57,5 @@ def choice(kind: type[_E], value: str | _E, *, subject: str) -> _E:
     except ValueError:
         names = ", ".join(repr(str(member.value)) for member in kind)
         raise OptionError(
-            subject, got=repr(value), expected=f"one of {names}", todo=f"Choose one of these for {subject}."
+            subject, got=quoted(value), expected=f"one of {names}", todo=f"Choose one of these for {subject}."
         ) from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from rvm_trt.errors import OptionError
 from rvm_trt.options import Refiner, Variant, choice
+from rvm_trt.untrusted import quoted
 
 STATE_CHANNELS: Mapping[Variant, tuple[int, int, int, int]] = {
     Variant.MOBILENETV3: (16, 20, 40, 64),
@@ -57,9 +58,9 @@ class Profile:
         _check_integer("batch", self.batch, low=1, high=16)
         if isinstance(self.ratio, bool) or not isinstance(self.ratio, (int, float)):
             raise _ratio_error(self.ratio)
-        object.__setattr__(self, "ratio", float(self.ratio))
         if not 0.0 < self.ratio <= 1.0:
             raise _ratio_error(self.ratio)
+        object.__setattr__(self, "ratio", float(self.ratio))
         if min(self.low_width, self.low_height) < _MIN_LOW_RES:
             raise OptionError(
                 "ratio",
@@ -217,7 +218,7 @@ def _check_integer(subject: str, value: object, *, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise OptionError(
             subject,
-            got=repr(value),
+            got=quoted(value),
             expected=f"an integer from {low} to {high}",
             todo=f"Give another {subject}.",
         )
@@ -226,7 +227,7 @@ def _check_integer(subject: str, value: object, *, low: int, high: int) -> None:
 def _ratio_error(value: object) -> OptionError:
     return OptionError(
         "ratio",
-        got=repr(value),
+        got=quoted(value),
         expected="a number above 0 and at most 1",
         todo="Give another downsample ratio.",
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 MAX_DEPTH = 32
 _MAX_INTEGER = 1 << 63
+_MAX_BITS = 64
 
 
 def read_bounded(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
@@ -51,6 +52,13 @@ def shown(text: str, *, limit: int = 160) -> str:
     """Returns a text as a message may quote it: at most ``limit`` characters, and none that steers a terminal."""
     cut = text if len(text) <= limit else f"{text[:limit]}…"
     return cut if cut.isprintable() else cut.encode("unicode_escape").decode("ascii")
+
+
+def quoted(value: object) -> str:
+    """Returns a value's `repr` as a message may quote it; the size of an integer that Python may not write out."""
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    return shown(repr(value))
 
 
 def _integer(digits: str) -> int:

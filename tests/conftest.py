@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -38,12 +38,12 @@ CANDIDATES = (
     "decoder.decode0.conv.4/Conv",
 )
 ROOT = Path(__file__).resolve().parents[1]
+# Here, before a conftest of a folder loads PyTorch: on a busy machine its threads wait for each other, and small
+# pictures take ten times as long. Also for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure() -> None:
-    # Before PyTorch is loaded: on a busy machine its threads wait for each other, and small pictures take ten times
-    # as long. Also for the processes that tests start.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Whoever starts the tests in the background makes them deaf to Ctrl-C, and the processes they start with them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -83,6 +83,12 @@ def _alone(path: Path) -> Iterator[None]:
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def alone() -> Callable[[Path], AbstractContextManager[None]]:
+    """``with alone(path):`` keeps other workers from making the same file, or folder."""
+    return _alone
 
 
 @pytest.fixture(scope="session")
@@ -164,35 +170,37 @@ def real_checkpoint(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(common: Path, checkpoint: Callable[..., Path]) -> Callable[..., Path]:
-    """``exported(profile, graph, weights)``: the ONNX file, made once (an export takes five seconds)."""
+    """``exported(profile, graph, weights, precision)``: the ONNX file, made once (an export takes five seconds)."""
     from rvm_trt.export.onnx_graph import export_onnx
 
     @cache
-    def once(profile: Profile, graph: str, weights: Path | None) -> Path:
+    def once(profile: Profile, graph: str, weights: Path | None, precision: str) -> Path:
         source = weights or checkpoint(profile.variant.value)
-        path = common / f"{source.stem}-{profile.name}-{graph}.onnx"
+        path = common / f"{source.stem}-{profile.name}-{graph}-{precision}.onnx"
         with _alone(path):
-            return path if path.exists() else export_onnx(source, profile, path, graph=graph)
+            if not path.exists():
+                export_onnx(source, profile, path, graph=graph, precision=precision)
+        return path
 
-    def make(profile: Profile, graph: str = "core", weights: Path | None = None) -> Path:
-        return once(profile, graph, weights)  # one entry in the cache, however the arguments are written
+    def make(
+        profile: Profile, graph: str = "core", weights: Path | None = None, precision: str = "fp32"
+    ) -> Path:
+        return once(profile, graph, weights, precision)  # one entry in the cache, however it is written
 
     return make
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, exported: Callable[..., Path]) -> Callable[..., Any]:
+def built(common: Path, exported: Callable[..., Path]) -> Callable[..., Any]:
     """``built(profile, graph, precision, weights)``: the engine, made once. Tests must not alter its folder."""
     from rvm_trt.engines.build import build_engine
 
-    folder = tmp_path_factory.mktemp("engines")
-
     @cache
     def once(profile: Profile, graph: str, precision: str, weights: Path | None) -> Any:
-        engines = folder / (weights.stem if weights else "steady")
-        return build_engine(
-            exported(profile, graph, weights), backend="cpu", precision=precision, engines=engines
-        )
+        engines = common / f"engines-{weights.stem if weights else 'steady'}"
+        graph_file = exported(profile, graph, weights)
+        with _alone(engines):  # a worker that comes later is given the first one's
+            return build_engine(graph_file, backend="cpu", precision=precision, engines=engines)
 
     def make(
         profile: Profile, graph: str = "core", precision: str = "fp32", weights: Path | None = None

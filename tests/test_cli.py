@@ -157,11 +157,22 @@ def test_export_writes_the_graph_that_was_asked_for(
     tmp_path: Path, checkpoint: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "graph.onnx"
+    target.write_bytes(b"mine")
     arguments = ["--size", "160x96", "--ratio", "0.5", "--graph", "full", "--checkpoint", str(checkpoint())]
-    assert main(["export", *arguments, "-o", str(target), "--json"]) == 0
+    assert main(["export", *arguments, "-o", str(target)]) == 1
+    assert "--force" in told(capsys.readouterr(), "export")
+    assert target.read_bytes() == b"mine"
+    assert main(["export", *arguments, "-o", str(target), "--force", "--json"]) == 0
     assert str(target) in json.dumps(json.loads(capsys.readouterr().out))
     info = read_graph_info(target)
     assert (info.graph, info.profile) == (Graph.FULL, Profile(width=160, height=96, ratio=0.5))
+
+
+def test_export_does_not_take_a_folder_for_a_file_even_by_force(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "-o", str(tmp_path), "--force", "--checkpoint", "missing.pth"]) == 1
+    assert "a folder of that name" in told(capsys.readouterr(), "export")
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt(), BrokenPipeError()])

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=int, default=60, metavar="N", help="of --verify (default: %(default)s)"
     )
+    parser.add_argument("--force", action="store_true", help="replace a file of -o that is already there")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_profile_arguments(parser)
 
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
             expected="--verify of an fp32 graph",
             todo="For fp16 use 'make half', which emulates half arithmetic.",
         )
+    if args.output:
+        _check_place(Path(args.output), overwrite=args.force)
     weights = _weights(args)
     from rvm_trt.export.checkpoint import load_checkpoint
     from rvm_trt.export.onnx_graph import export_onnx, resolve_profile
@@ -87,6 +90,17 @@ def run(args: argparse.Namespace) -> int:
     if report is not None:
         print(f"\nPyTorch beside ONNX Runtime over {report.frames} frames:\n{report.table()}")
     return 0
+
+
+def _check_place(path: Path, *, overwrite: bool) -> None:
+    """Raises `OptionError` before any work where the graph would replace what somebody else may have put there."""
+    if path.is_dir():
+        got, todo = "a folder of that name", "Name a file in it."
+    elif not overwrite and (path.exists() or path.is_symlink()):
+        got, todo = "something already there", "Add --force to replace it."
+    else:
+        return
+    raise OptionError(str(path), got=got, expected="a free path", todo=todo)
 
 
 def _weights(args: argparse.Namespace) -> Weights:

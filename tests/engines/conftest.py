@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,13 @@ def graph(exported: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(exported: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def whole(
+    exported: Callable[..., Path], common: Path, alone: Callable[[Path], AbstractContextManager[None]]
+) -> Engine:
     """A core engine of `disk_engines.ODD` in FP16 for TensorRT-RTX and Ada, which no test alters."""
-    return build_engine(exported(ODD), engines=tmp_path_factory.mktemp("whole"), **RTX)
+    graph, folder = exported(ODD), common / "whole"
+    with alone(folder):
+        return build_engine(graph, engines=folder, **RTX)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from rvm_trt.engines.build import find_engine
 from rvm_trt.engines.manifest import NAME, Manifest
 from rvm_trt.engines.tensorrt_options import TensorRtOptions
 from rvm_trt.errors import EngineError
+from rvm_trt.export.graph_info import seal_graph
 
 ODD = Profile(width=161, height=97, ratio=0.6)
 TWIN = replace(ODD, width=160)  # another profile, the same 96×58 network
@@ -46,6 +47,7 @@ def described(graph: Path, path: Path, **changes: str) -> Path:
     notes = {entry.key: entry.value for entry in model.metadata_props}
     notes.update({f"rvm_trt.{name}": value for name, value in changes.items()})
     onnx.helper.set_model_props(model, notes)
+    seal_graph(model)
     onnx.save_model(model, path)
     return path
 

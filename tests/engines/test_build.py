@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from disk_engines import described
 
 from rvm_trt import Engine, Profile, build_engine
 from rvm_trt.engines.manifest import NAME
@@ -128,10 +129,7 @@ def test_our_source_is_that_of_every_stage_that_shapes_the_engine(
 
 
 def test_a_graph_of_another_checkpoint_builds_again(engine: Engine, graph: Path, tmp_path: Path) -> None:
-    model = onnx.load_model(graph)
-    notes = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**notes, "rvm_trt.checkpoint_sha256": "e" * 64})
-    onnx.save_model(model, tmp_path / "other.onnx")
+    described(graph, tmp_path / "other.onnx", checkpoint_sha256="e" * 64)
     again = rebuilt(engine, tmp_path / "other.onnx")
     assert again.manifest.checkpoint_sha256 == "e" * 64
 

@@ -35,9 +35,9 @@ def half_onnx(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def half_plan(tmp_path: Path) -> Path:
-    path: Path = build_plan(half_graph(), tmp_path / "half.plan")
+@pytest.fixture(scope="module")
+def half_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = build_plan(half_graph(), tmp_path_factory.mktemp("plans") / "half.plan")
     return path
 
 

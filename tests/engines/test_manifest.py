@@ -28,7 +28,7 @@ WHOLE = Manifest(
     checkpoint_sha256="a" * 64,
     onnx_sha256="b" * 64,
     files={"engine.xml": "c" * 64, "engine.bin": "d" * 64},
-    accuracy={"pha_mad": 0.0004, "frames": 60},
+    accuracy={"reference": "the same graph in fp32", "frames": 60, "pha_mad": 0.0004, "pha_max": 0.1},
     made={"rvm_trt": "0.1.0", "source": "0123456789abcdef"},
 )
 FIELDS = sorted(WHOLE.to_json())
@@ -184,6 +184,14 @@ def test_another_schema_is_refused_before_anything_else(schema: object, tmp_path
         {"files": {"engine.xml": 5}},
         {"accuracy": None},
         {"accuracy": "good"},
+        {"accuracy": {"frames": 60}},
+        {"accuracy": {**WHOLE.accuracy, "pha_mad": "0.1"}},
+        {"accuracy": {**WHOLE.accuracy, "pha_max": float("nan")}},
+        {"accuracy": {**WHOLE.accuracy, "frames": True}},
+        {"accuracy": {**WHOLE.accuracy, "reference": ["fp32"]}},
+        {"accuracy": {**WHOLE.accuracy, "arithmetic": "\x1b[2J"}},
+        {"backend_version": "\x1b[2J"},
+        {"targets": ["\x1b[2J"]},
         {"made": 3},
     ],
 )

@@ -73,7 +73,7 @@ def test_a_damaged_neighbour_is_not_shared(
     ("profile", "graph"),
     [
         (replace(ODD, batch=2), "core"),
-        (replace(WIDE, refiner=Refiner.FAST), "core"),
+        (replace(ODD, refiner=Refiner.FAST), "core"),
         (ODD, "full"),
     ],
     ids=["batch", "refiner", "graph"],

@@ -13,7 +13,7 @@ import pytest
 
 from rvm_trt.errors import ExportError
 from rvm_trt.export import graph_info
-from rvm_trt.export.graph_info import read_graph_info
+from rvm_trt.export.graph_info import read_graph_info, seal_graph
 
 NOTES = {
     "graph": "core",
@@ -45,6 +45,7 @@ def small_graph(profile: str = json.dumps(PROFILE)) -> onnx.ModelProto:
     model = onnx.helper.make_model(graph)
     notes = {**NOTES, "profile": profile}
     onnx.helper.set_model_props(model, {f"rvm_trt.{key}": text for key, text in notes.items()})
+    seal_graph(model)
     return model
 
 
@@ -88,6 +89,44 @@ def in_function(model: onnx.ModelProto) -> None:
 
 def test_the_small_graph_itself_is_read(tmp_path: Path) -> None:
     (tmp_path / "core.onnx").write_bytes(small_graph().SerializeToString())
+    assert read_graph_info(tmp_path / "core.onnx").profile.name == "hd"
+
+
+def other_weights(model: onnx.ModelProto) -> None:
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.full(1, 2, np.float32), "w"))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        other_weights,
+        lambda model: model.graph.node.append(onnx.helper.make_node("Relu", ["pha"], ["new"])),
+        lambda model: setattr(model.graph.node[0], "op_type", "Sub"),
+        lambda model: setattr(model.opset_import[0], "version", 11),
+        lambda model: setattr(model.metadata_props[0], "value", "full"),
+        lambda model: model.metadata_props.add(key="rvm_trt.note", value="a"),
+        lambda model: setattr(model.metadata_props[-1], "value", "a" * 64),
+    ],
+)
+def test_a_graph_or_description_changed_since_the_export_is_refused(
+    edit: Callable[[onnx.ModelProto], Any], tmp_path: Path
+) -> None:
+    model = small_graph()
+    edit(model)
+    assert "changed since its export" in refused(tmp_path / "core.onnx", model)
+
+
+def test_a_graph_without_a_seal_as_older_versions_wrote_it_is_refused(tmp_path: Path) -> None:
+    model = small_graph()
+    del model.metadata_props[-1]
+    assert "without the entry 'rvm_trt.seal'" in refused(tmp_path / "core.onnx", model)
+
+
+def test_a_graph_can_be_sealed_anew(tmp_path: Path) -> None:
+    model = small_graph()
+    other_weights(model)
+    seal_graph(model)
+    (tmp_path / "core.onnx").write_bytes(model.SerializeToString())
     assert read_graph_info(tmp_path / "core.onnx").profile.name == "hd"
 
 

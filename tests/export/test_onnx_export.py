@@ -12,7 +12,7 @@ import pytest
 
 from rvm_trt import Profile, export_onnx
 from rvm_trt.errors import CheckpointError, ExportError, OptionError
-from rvm_trt.export.graph_info import read_graph_info
+from rvm_trt.export.graph_info import read_graph_info, seal_graph
 from rvm_trt.options import Precision, Refiner
 
 Exported = Callable[..., Path]
@@ -21,10 +21,8 @@ RESNET = Profile(width=160, height=96, ratio=0.5, variant="resnet50")  # type: i
 
 
 @pytest.mark.parametrize("graph", ["core", "full"])
-def test_an_fp16_graph_says_so_and_has_half_tensors(
-    graph: str, tmp_path: Path, checkpoint: Callable[..., Path]
-) -> None:
-    path = export_onnx(checkpoint(), ODD, tmp_path / "half.onnx", graph=graph, precision="fp16")
+def test_an_fp16_graph_says_so_and_has_half_tensors(graph: str, exported: Exported) -> None:
+    path = exported(ODD, graph, precision="fp16")
     assert read_graph_info(path).precision is Precision.FP16
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     tensors = [*session.get_inputs(), *session.get_outputs()]
@@ -128,6 +126,7 @@ def test_damaged_descriptions_are_refused(
     notes = {entry.key: entry.value for entry in model.metadata_props}
     del notes[key]
     onnx.helper.set_model_props(model, notes if value is None else {**notes, key: value})
+    seal_graph(model)
     onnx.save_model(model, tmp_path / "damaged.onnx")
     with pytest.raises(ExportError, match="expected an ONNX file written by rvm-trt"):
         read_graph_info(tmp_path / "damaged.onnx")

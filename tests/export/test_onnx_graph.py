@@ -18,7 +18,7 @@ import torch
 from onnx import numpy_helper
 
 import rvm_trt
-from rvm_trt import Profile, export_onnx
+from rvm_trt import Profile
 from rvm_trt.contract import tensors
 from rvm_trt.export.checkpoint import load_checkpoint
 from rvm_trt.export.graph_info import read_graph_info
@@ -118,10 +118,10 @@ def test_slices_are_exactly_those_that_the_size_needs(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "count"), [(Profile.named("hd"), 1), (Profile(width=1024, height=576, ratio=0.5), 0)]
+    ("profile", "count"), [(Profile.named("hd"), 1), (Profile(width=128, height=96, ratio=0.5), 0)]
 )
-def test_slices_at_the_usual_sizes(profile: Profile, count: int, exported: Exported) -> None:
-    # 480x270 has one odd side on the way down, 135; 512x288 halves evenly four times.
+def test_slices_at_hd_and_at_an_even_size(profile: Profile, count: int, exported: Exported) -> None:
+    # 480x270 has one odd side on the way down, 135; 64x48 halves evenly four times.
     assert operators(onnx.load_model(exported(profile)))["Slice"] == count
 
 
@@ -187,12 +187,10 @@ def test_nothing_of_the_machine_is_left_in_the_file(case: Case) -> None:
         assert trace not in content, trace
 
 
-def test_two_exports_have_the_same_bytes(
+def test_exports_of_two_processes_have_the_same_bytes(
     tmp_path: Path, exported: Exported, checkpoint: Callable[..., Path]
 ) -> None:
     first = exported(ODD).read_bytes()
-    again = export_onnx(load_checkpoint(checkpoint()), ODD, tmp_path / "again.onnx")
-    assert again.read_bytes() == first
     program = (
         "import sys; from rvm_trt import Profile, export_onnx; "
         "export_onnx(sys.argv[1], Profile(width=161, height=97, ratio=0.6), sys.argv[2])"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickletools
+import re
 import struct
 import warnings
 import zipfile
@@ -56,6 +57,12 @@ VALUES: tuple[Any, ...] = (
     {"a": 1},
 )
 DEEP = "@deep@"
+WORDS = (
+    *(str(number).encode() for number in NUMBERS),
+    *(b"9" * 400, b"9" * 5000, b"1e999", b"nan", b"-", b"", b"\xff", b"\x1b[31m", b"a" * 3000),
+    *(b'"', b'\\"', b"{", b"}", b"{ a={" * 20, b"=", b"==", b" ", b"<", b"/>", b"&a;", b"<a>" * 2000),
+    *(b"half", b"float", b"int4", b"*", b"host", b"accelerator", b"x.1", b"y.1", b"0", b"Const", b"Result"),
+)
 GLOBALS = (
     b"posix\nsystem\n",
     b"builtins\neval\n",
@@ -108,6 +115,22 @@ def mutate_bytes(data: bytes, rng: Random) -> bytes:
         elif rng.randrange(4) == 0:
             del content[at:]
     return bytes(content)
+
+
+def mutate_words(data: bytes, rng: Random) -> bytes:
+    """Changes, removes, copies or moves a few words of a text, or the marks between them."""
+    parts = re.split(rb'([\s{}="<>/\[\]]+)', data)
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        at, what = rng.randrange(len(parts)), rng.randrange(6)
+        if what < 3:
+            parts[at] = rng.choice(WORDS)
+        elif what == 3:
+            parts[at] = rng.choice(parts)
+        elif what == 4:
+            parts[at:at] = parts[rng.randrange(len(parts)) :][: rng.randrange(1, 40)]
+        elif len(parts) > 2:
+            del parts[at : at + rng.randrange(1, 3)]
+    return b"".join(parts)
 
 
 def mutate_json(data: bytes, rng: Random) -> bytes:

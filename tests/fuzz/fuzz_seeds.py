@@ -24,6 +24,7 @@ from rvm_trt.engines.manifest import NAME, Manifest, contract_of
 from rvm_trt.engines.quantise import InputRange
 from rvm_trt.engines.recipe import Layer, Recipe
 from rvm_trt.export.checkpoint import expected_shapes
+from rvm_trt.export.graph_info import seal_graph
 from rvm_trt.options import Backend, Graph, Precision, Refiner, Variant
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.head_weights import HEAD_LAYOUT, head_names
@@ -187,4 +188,5 @@ def graphs() -> Seeds:
         "version": "0.1.0",
     }
     onnx.helper.set_model_props(model, {f"rvm_trt.{key}": text for key, text in notes.items()})
+    seal_graph(model)
     return {"one-node": model.SerializeToString()}

@@ -7,11 +7,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
 
+import fuzz_descriptions as descriptions
 import fuzz_seeds as seeds
 import onnx
 from fuzz_mutators import (
@@ -22,20 +23,28 @@ from fuzz_mutators import (
     mutate_npy,
     mutate_pickle,
     mutate_tar,
+    mutate_words,
     mutate_zip,
 )
 from google.protobuf.message import DecodeError
 
+from rvm_trt.commands.inspect import describe
 from rvm_trt.engines.artifact import Engine
+from rvm_trt.engines.graph_operations import read_openvino_xml
 from rvm_trt.engines.head_file import HEAD, read_head_file
+from rvm_trt.engines.inspection import inspect_artifact
+from rvm_trt.engines.layer_info import read_layer_info
 from rvm_trt.engines.manifest import NAME, read_manifest
+from rvm_trt.engines.operations import Operations, largest_traffic, precision_changes
 from rvm_trt.engines.recipe import read_recipe
-from rvm_trt.errors import RvmTrtError
+from rvm_trt.errors import EngineError, RvmTrtError
 from rvm_trt.export import checkpoint, webmodel
-from rvm_trt.export.graph_info import read_graph_info
+from rvm_trt.export.graph_info import read_graph_info, seal_graph
 from rvm_trt.export.npm_package import read_members
 from rvm_trt.options import Refiner
+from rvm_trt.profile import Profile
 from rvm_trt.runtime.head_weights import pack_head
+from rvm_trt.runtime.kernel_file import read_kernel_file
 
 _LONGEST_MESSAGE = 4000
 _PACKAGE_LIMITS = {name: 4096 for name in seeds.PACKAGE if "other" not in name}
@@ -120,6 +129,44 @@ def _read_graph(data: bytes, folder: Path) -> None:
     read_graph_info(folder / "core.onnx")
 
 
+def _read_plan(data: bytes, folder: Path) -> None:
+    (folder / "engine.plan").write_bytes(data)
+    describe(inspect_artifact(folder / "engine.plan"), kernels=True)
+
+
+def _read_layers(data: bytes, folder: Path) -> None:
+    (folder / "layers.json").write_bytes(data)
+    _look_at(read_layer_info(folder / "layers.json"))
+
+
+def _read_openvino(data: bytes, folder: Path) -> None:
+    (folder / "engine.xml").write_bytes(data)
+    _look_at(read_openvino_xml(folder / "engine.xml"))
+
+
+def _look_at(operations: Operations) -> None:
+    precision_changes(operations)
+    json.dumps([asdict(entry) for entry in largest_traffic(operations)])
+
+
+def _read_kernel(data: bytes, folder: Path) -> None:
+    (folder / "a.kernel").write_bytes(data)
+    if read_kernel_file(folder / "a.kernel", descriptions.KEY) is None:
+        raise EngineError("a.kernel", got="none", expected="a kernel", todo="It is compiled again.")
+
+
+def _read_profile(data: bytes, _folder: Path) -> None:
+    try:
+        values = json.loads(
+            data
+        )  # without the limits of what is read from files: a caller's numbers have none
+    except (ValueError, RecursionError):
+        return
+    profile = Profile.from_json(values)
+    assert Profile.from_json(profile.to_json()) == profile
+    assert profile.name and len(profile.state_shapes) == 4
+
+
 def _resealed(data: bytes, rng: Random) -> bytes:
     """Mutates a recipe, and names the new content in its seal: most readers stop at a wrong one."""
     mutant = mutate_json(data, rng)
@@ -170,6 +217,9 @@ def _in_graph(data: bytes, rng: Random) -> bytes:
         if entry.key == "rvm_trt.profile" and isinstance(entry.value, str):
             text = mutate_json(entry.value.encode(), rng).decode("utf-8", "replace")
         entry.value = text
+        texts = (text for each in model.metadata_props for text in (each.key, each.value))
+        if rng.randrange(8) and all(isinstance(text, str) for text in texts):
+            seal_graph(model)  # most readers stop at a wrong seal
     elif what == 4:
         tensor = model.graph.initializer.add(name="x", dims=[1 << 40], data_type=1)
         tensor.data_location = rng.choice((onnx.TensorProto.EXTERNAL, onnx.TensorProto.DEFAULT))
@@ -241,5 +291,45 @@ TARGETS: Mapping[str, Target] = {
         seeds=seeds.graphs,
         mutate=_in_graph,
         instrumented=("rvm_trt.export.graph_info", "rvm_trt.profile", _OURS),
+    ),
+    "plan": Target(
+        what="a plan of TensorRT-RTX (engines/plan.py, plan_file.py, plan_text.py)",
+        read=_read_plan,
+        seeds=descriptions.plans,
+        mutate=descriptions.in_plan,
+        instrumented=(
+            *(f"rvm_trt.engines.{name}" for name in ("plan", "plan_file", "plan_text", "plan_kinds")),
+            "rvm_trt.engines.operations",
+            "rvm_trt.engines.element_types",
+            _OURS,
+        ),
+    ),
+    "layers": Target(
+        what="the layers of a TensorRT engine, layers.json (engines/layer_info.py)",
+        read=_read_layers,
+        seeds=descriptions.layers,
+        mutate=mutate_json,
+        instrumented=("rvm_trt.engines.layer_info", "rvm_trt.engines.operations", _OURS),
+    ),
+    "openvino": Target(
+        what="an OpenVINO engine's XML (engines/graph_operations.py)",
+        read=_read_openvino,
+        seeds=descriptions.openvino,
+        mutate=mutate_words,
+        instrumented=("rvm_trt.engines.graph_operations", "rvm_trt.engines.operations", _OURS),
+    ),
+    "kernel": Target(
+        what="a compiled kernel in the cache (runtime/kernel_file.py)",
+        read=_read_kernel,
+        seeds=descriptions.kernels,
+        mutate=descriptions.in_kernel,
+        instrumented=("rvm_trt.runtime.kernel_file", _OURS),
+    ),
+    "profile": Target(
+        what="a profile's values (profile.py)",
+        read=_read_profile,
+        seeds=descriptions.profiles,
+        mutate=mutate_json,
+        instrumented=("rvm_trt.profile", "rvm_trt.options", _OURS),
     ),
 }

@@ -55,7 +55,8 @@ def test_the_committed_run_covers_every_target_found_nothing_and_is_told_as_it_w
     assert set(document["targets"]) == set(TARGETS)
     for name, figures in document["targets"].items():
         assert figures["findings"] == [], name
-        assert figures["executions"] >= 100_000 or figures["seconds"] >= 600, name
+        least = 60 if name in document["later"]["targets"] else 600
+        assert figures["executions"] >= 100_000 or figures["seconds"] >= least, name
         row = (
             figures["executions"],
             figures["seconds"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ from cuda_host import HostKernels
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
-    """The kernels, compiled with g++ under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    return HostKernels(tmp_path_factory.mktemp("kernels"))
+def host(common: Path, alone: Callable[[Path], AbstractContextManager[None]]) -> HostKernels:
+    """The kernels, compiled with g++ under AddressSanitizer and UndefinedBehaviorSanitizer, for all workers."""
+    folder = common / "kernels"
+    with alone(folder):
+        folder.mkdir(exist_ok=True)
+        return HostKernels(folder)

@@ -66,7 +66,7 @@ class HostKernels:
     """The compiled program.
 
     Args:
-        folder: where to compile it.
+        folder: where to compile it; what was compiled there already is taken.
         variants: the kernels it holds.
         sanitizers: g++'s options for them.
     """
@@ -79,10 +79,13 @@ class HostKernels:
         sanitizers: Sequence[str] = ADDRESS_AND_UNDEFINED,
     ) -> None:
         self._program, self._variants = folder / "driver", tuple(variants)
+        if self._program.exists():
+            return
         (folder / "variants.inc").write_text(_including(self._variants))
         (folder / "fields.inc").write_text(_printing_fields())
         command = ["g++", *FLAGS, *sanitizers, f"-I{folder}", f"-I{SOURCES}", f"-I{HERE}"]
-        _run([*command, HERE / "driver.cpp", "-o", self._program])
+        _run([*command, HERE / "driver.cpp", "-o", folder / "unfinished"])
+        (folder / "unfinished").rename(self._program)
 
     def run(self, *jobs: Job) -> None:
         """Runs launches one after the other; the memory of each then holds what it left there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import struct
@@ -17,6 +18,7 @@ from rvm_trt.errors import DependencyError, EngineError
 from rvm_trt.options import Refiner
 from rvm_trt.runtime import kernel_cache
 from rvm_trt.runtime.kernel_cache import SOURCES, TARGETS, CompiledKernel, compile_kernel
+from rvm_trt.runtime.kernel_file import read_kernel_file, write_kernel_file
 from rvm_trt.runtime.kernel_variants import all_variants, head_variant, sample_variant
 from rvm_trt.runtime.pixels import PixelFormat
 
@@ -48,19 +50,22 @@ def table(targets: tuple[int, ...], cache: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_every_variant_compiles_for_every_architecture_without_spills(
-    pytestconfig: pytest.Config,
-) -> None:
-    # Kept between runs of the tests, so that only changed sources cost the better part of a minute.
+# Turing and Blackwell, the first and the last; all of them are a minute's work, and `make kernels` does it.
+@pytest.mark.parametrize(
+    "targets", [(75, 120), pytest.param(TARGETS, marks=pytest.mark.kernels)], ids=["ends", "all"]
+)
+def test_every_variant_compiles_without_spills(targets: tuple[int, ...], pytestconfig: pytest.Config) -> None:
+    # Kept between runs of the tests, so that only changed sources cost so much.
     assert pytestconfig.cache is not None
     cache = pytestconfig.cache.mkdir("kernels")
     rows = []
-    for running in [table(TARGETS[:4], cache), table(TARGETS[4:], cache)]:
+    half = (len(targets) + 1) // 2
+    for running in [table(targets[:half], cache), table(targets[half:], cache)]:
         output, errors = running.communicate()
         assert running.returncode == 0, errors
         rows += [line.split() for line in output.splitlines()[1:]]
     seen = {(name, int(sm)) for name, sm, *_ in rows}
-    assert seen == {(variant.name, sm) for variant in all_variants() for sm in TARGETS}
+    assert seen == {(variant.name, sm) for variant in all_variants() for sm in targets}
     for name, sm, registers, shared, spilled in rows:
         assert int(spilled) == 0, (name, sm)
         # At least two blocks of 256 threads fit a multiprocessor, and the shared memory of several.
@@ -93,6 +98,34 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: str) -> None:
     path.write_bytes({"cut": whole[:-50], "flipped": flipped, "emptied": b""}[damage])
     assert compile_kernel(SAMPLE, sm=75, folder=tmp_path).cubin == made.cubin
     assert path.read_bytes().endswith(made.cubin)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"key": 5, "log": "a"}',
+        b'{"key": "KEY"}',
+        b'{"key": "KEY", "log": 5}',
+        b'{"key": "KEY", "log": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_a_forged_file_with_the_right_digest_is_none(head: bytes, tmp_path: Path) -> None:
+    body = head.replace(b"KEY", b"a" * 64) + b"\n\x7fELF"
+    (tmp_path / "a.kernel").write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert read_kernel_file(tmp_path / "a.kernel", "a" * 64) is None
+
+
+def test_a_kernel_file_is_read_as_it_was_written_for_its_key_alone(tmp_path: Path) -> None:
+    write_kernel_file(tmp_path / "a.kernel", "a" * 64, b"\x7fELF\n", "Used 8 registers\n")
+    assert read_kernel_file(tmp_path / "a.kernel", "a" * 64) == (b"\x7fELF\n", "Used 8 registers\n")
+    assert read_kernel_file(tmp_path / "a.kernel", "b" * 64) is None
 
 
 def test_every_input_that_changes_the_code_has_a_file_of_its_own(sources: Path, tmp_path: Path) -> None:
