@@ -29,10 +29,23 @@ def main() -> int:
     if obeyed:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return run(args)
+        code = run(args)
     finally:
         if obeyed:  # all is said and done: the interpreter's own end has nothing to clear up
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if code == INTERRUPTED:
+        _end(code)
+    return code
+
+
+def _end(code: int) -> None:
+    """Ends the process at once: a library's thread that was interrupted may keep the interpreter from ending."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):  # there is none, or nobody reads it
+            continue
+    os._exit(code)
 
 
 def _leave(*_: object) -> None:

@@ -47,8 +47,9 @@ rvm_trt.runtime.preview.child.run_child = lambda *_, **__: None
 rvm_trt.engines.provision.provide_engine = lambda profile, **_: SimpleNamespace(
     profile=profile, path=SimpleNamespace(name="engine"))
 rvm_trt.runtime.session.MattingSession = Session
-from rvm_trt.cli import main
-sys.exit(main(["preview", "-", "--precision", "fp32", "--threads", "1"]))
+from rvm_trt.entry import main
+sys.argv = ["rvm-trt", "preview", "-", "--precision", "fp32", "--threads", "1"]
+sys.exit(main())
 """
 
 
@@ -133,6 +134,7 @@ def test_ctrl_c_ends_it_before_its_input_gave_anything() -> None:
         line_with("waiting")
         process.send_signal(signal.SIGINT)
         assert line_with("interrupted") == "rvm-trt preview: interrupted"
+        assert process.wait(_LONGEST_S) == 130
 
 
 def test_ctrl_c_ends_it_where_nobody_watches(tmp_path: Path) -> None:
