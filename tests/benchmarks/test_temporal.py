@@ -16,7 +16,9 @@ import pytest
 from rvm_trt.benchmarks import drift
 from rvm_trt.benchmarks.cut_footage import Kind, alterations, joins
 from rvm_trt.benchmarks.cut_report import cost_ms, cuts_in, edited_cuts, false_cuts, joined_cuts
-from rvm_trt.benchmarks.drift import Subject, after_reset, growth, measure_drift, summary, wandering_frames
+from rvm_trt.benchmarks.drift import Subject, measure_drift, summary
+from rvm_trt.benchmarks.drift_figures import after_reset, growth
+from rvm_trt.benchmarks.wandering import wandering_frames
 from rvm_trt.benchmarks.zero_states import at_cuts, warm_up
 from rvm_trt.profile import Profile
 
