@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean as mean
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = ("cuts.json", "zero-states.json")
+FILES = ("cuts.json", "zero-states.json", "drift-20000.json", "drift-5000.json")
 CLIPS = {
     "upper_body_640x480.mkv": "a signer, upper body",
     "full_body_512x288.mp4": "three dancers, whole bodies",
@@ -96,3 +97,27 @@ def test_what_warm_up_removes(page: str) -> None:
         else:
             assert left["25"] == pytest.approx(1 / 4, abs=0.04)
             assert left["100"] == pytest.approx(1 / 8, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "clip"), [("drift-20000.json", "the man"), ("drift-5000.json", "the signer")]
+)
+def test_drift_and_resets_at_intervals(name: str, clip: str, page: str) -> None:
+    (document,) = result(name)["clips"]
+    lines = {line["name"]: line for line in document["subjects"]}
+    for engine, words in (("bf16", "BF16"), ("int8", "INT8")):
+        whole = lines[engine]
+        blocks, growth = whole["block_mad_e3"], whole["growth"]
+        quarter = len(blocks) // 4
+        assert growth["low"] < 0 < growth["high"]  # "no drift is to be seen"
+        slope, low, high = (f"{growth[key]:+.4f}" for key in ("mad_e3_per_1000_frames", "low", "high"))
+        ends = (f"{mean(part):.2f}" for part in (blocks[:quarter], blocks[-quarter:]))
+        told = (f"{whole['frames']:,}", f"{whole['mad_e3']:.2f}", *ends, f"{max(blocks):.2f}")
+        assert row(f"{clip}, {words}", *told, slope, f"{low} to {high}") in page
+        reset = lines[f"{engine}, reset every 250"]
+        after = [f"{reset['after_reset_mad_e3'][frames]:.1f}" for frames in ("1", "5", "25", "100")]
+        without = mean(blocks[: reset["frames"] // 250])
+        assert reset["mad_e3"] > 2 * without
+        assert row(f"{clip}, {words}", *after, f"{reset['mad_e3']:.2f}", f"{without:.2f}") in page
+    states = [document["reference_state_rms"], *(line["state_rms"] for line in document["subjects"])]
+    assert max(figure for run in states for block in run for figure in block) < 1
