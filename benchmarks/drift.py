@@ -8,7 +8,6 @@ wanders, with noise. Alpha is compared in the 8 bits of the mattes that a sessio
 from __future__ import annotations
 
 import argparse
-import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,29 +22,25 @@ import numpy.typing as npt
 
 from rvm_trt.benchmarks.bench_weights import bench_weights, describe_weights
 from rvm_trt.benchmarks.calibration_clips import clips_footage
+from rvm_trt.benchmarks.drift_figures import after_reset, blocks, growth, rounded
 from rvm_trt.benchmarks.environment import describe_environment
 from rvm_trt.benchmarks.report import write_result
+from rvm_trt.benchmarks.wandering import wandering_frames
 from rvm_trt.engines.artifact import Engine
 from rvm_trt.engines.provision import provide_engine
 from rvm_trt.errors import OptionError, RvmTrtError
 from rvm_trt.options import Precision
 from rvm_trt.profile import Profile
 from rvm_trt.runtime.session import MattingSession
-from rvm_trt.runtime.video.scaled import scaled_frames
 
 Image = npt.NDArray[np.uint8]
-Series = npt.NDArray[np.float64]
 
 # The smallest at which the outlines are still those of larger frames: a network input of 160x90.
 PROFILE = Profile(width=320, height=180, ratio=0.5)
 THREADS = 1
 BLOCK = 250
-AFTER_RESET = (1, 2, 3, 5, 10, 25, 50, 100, 200)
 _RESETS = (250, 1000)
 _GROWTH_BLOCK = 1000  # long enough for one to tell nothing of the next but drift
-_CONFIDENCE = 0.95
-_NOISE = 2.0
-_PERIODS = (997, 1499)  # frames in which the camera wanders down and up, and to and fro
 
 
 class Matter(Protocol):
@@ -123,7 +118,7 @@ def measure_drift(
         advance(index + 1)
     return {
         "block_frames": block,
-        "reference_state_rms": _rounded(reference_rms),
+        "reference_state_rms": rounded(reference_rms),
         "subjects": [
             {
                 "name": name,
@@ -146,85 +141,14 @@ def _figures(record: _Record, block: int, subject: Subject) -> dict[str, Any]:
         "mad_e3": round(float(mad.mean()) * 1e3, 4),
         "max": round(float(largest.max()), 4),
         "worst_frame": int(mad.argmax()),
-        "block_mad_e3": _rounded(_blocks(mad, block).mean(axis=1) * 1e3),
-        "block_max": _rounded(_blocks(largest, block).max(axis=1)),
-        "state_rms": _rounded(record.state_rms),
-        "state_error": _rounded(record.state_error),
+        "block_mad_e3": rounded(blocks(mad, block).mean(axis=1) * 1e3),
+        "block_max": rounded(blocks(largest, block).max(axis=1)),
+        "state_rms": rounded(record.state_rms),
+        "state_error": rounded(record.state_error),
     }
     if subject.reset_every is None:
-        return figures | {"growth": growth(_blocks(mad, _GROWTH_BLOCK).mean(axis=1) * 1e3)}
+        return figures | {"growth": growth(blocks(mad, _GROWTH_BLOCK).mean(axis=1) * 1e3)}
     return figures | after_reset(mad, subject.reset_every)
-
-
-def growth(means_e3: Series) -> dict[str, float] | None:
-    """Returns what MAD × 1000 grows by in 1,000 frames, with a 95 % interval; None for fewer than three means.
-
-    Args:
-        means_e3: mean of each 1,000 frames.
-    """
-    from scipy import stats
-
-    count = len(means_e3)
-    if count < 3:
-        return None
-    places = np.arange(count) - (count - 1) / 2
-    slope = float(places @ means_e3 / (places @ places))
-    rest = means_e3 - means_e3.mean() - slope * places
-    error = math.sqrt(float(rest @ rest) / (count - 2) / float(places @ places))
-    reach = float(stats.t.ppf((1 + _CONFIDENCE) / 2, count - 2)) * error
-    return {
-        "mad_e3_per_1000_frames": round(slope, 6),
-        "low": round(slope - reach, 6),
-        "high": round(slope + reach, 6),
-    }
-
-
-def after_reset(mad: Series, every: int) -> dict[str, Any]:
-    """Returns the mean over all resets of MAD × 1000 in the n-th frame from a reset, and of what is left of it later.
-
-    Args:
-        mad: of each frame; frame 0, which is none, counts as undisturbed.
-        every: frames from one reset to the next.
-    """
-    whole = mad[every : len(mad) // every * every].reshape(-1, every)
-    settled = whole[:, every // 2 :]
-    return {
-        "resets": len(whole),
-        "after_reset_mad_e3": {
-            str(n): round(float(whole[:, n - 1].mean()) * 1e3, 4)
-            for n in AFTER_RESET
-            if len(whole) and n <= every
-        },
-        "second_half_mad_e3": round(float(settled.mean()) * 1e3, 4) if settled.size else None,
-    }
-
-
-def _blocks(series: Series, block: int) -> Series:
-    return series[: len(series) // block * block].reshape(-1, block)
-
-
-def _rounded(values: Any) -> Any:
-    return np.round(np.asarray(values, np.float64), 5).tolist()
-
-
-def wandering_frames(clip: Path, profile: Profile, count: int) -> Iterator[Image]:
-    """Yields ``count`` frames of a clip, forward and backward, none of which is quite as one before.
-
-    Raises:
-        VideoError: the clip cannot be read, or has no frames.
-    """
-    from rvm_trt.benchmarks.half_accuracy import back_and_forth
-
-    width, height = profile.width * 9 // 8, profile.height * 9 // 8
-    frames = list(scaled_frames(clip, width=width, height=height))
-    for number, index in enumerate(back_and_forth(len(frames), count)):
-        top, left = (
-            round(slack * (0.5 + 0.5 * math.sin(2 * math.pi * number / period)))
-            for slack, period in zip((height - profile.height, width - profile.width), _PERIODS, strict=True)
-        )
-        part = frames[index][top : top + profile.height, left : left + profile.width]
-        noise = _NOISE * np.random.default_rng(number).standard_normal(part.shape, np.float32)
-        yield (part + noise).round().clip(0, 255).astype(np.uint8)
 
 
 def main() -> int:

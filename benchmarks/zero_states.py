@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rvm_trt.benchmarks.bench_weights import bench_weights, describe_weights
-from rvm_trt.benchmarks.drift import Matter, wandering_frames
+from rvm_trt.benchmarks.drift import Matter
 from rvm_trt.benchmarks.environment import describe_environment
 from rvm_trt.benchmarks.report import write_result
+from rvm_trt.benchmarks.wandering import wandering_frames
 from rvm_trt.engines.provision import provide_engine
 from rvm_trt.errors import RvmTrtError
 from rvm_trt.options import Precision

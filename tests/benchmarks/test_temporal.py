@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from rvm_trt.benchmarks import drift
+from rvm_trt.benchmarks import cut_report, drift
 from rvm_trt.benchmarks.cut_footage import Kind, alterations, joins
 from rvm_trt.benchmarks.cut_report import cost_ms, cuts_in, edited_cuts, false_cuts, joined_cuts
-from rvm_trt.benchmarks.drift import Subject, after_reset, growth, measure_drift, summary, wandering_frames
+from rvm_trt.benchmarks.drift import Subject, measure_drift, summary
+from rvm_trt.benchmarks.drift_figures import after_reset, growth
+from rvm_trt.benchmarks.wandering import wandering_frames
 from rvm_trt.benchmarks.zero_states import at_cuts, warm_up
 from rvm_trt.profile import Profile
 
@@ -198,7 +200,24 @@ def test_found_missed_and_false_cuts_are_counted(moving_frames: Moving) -> None:
     assert joined["kinds"][0]["recall"] == 1
 
 
-def test_the_cost_is_of_frames_and_of_cuts() -> None:
+def test_the_cost_is_of_frames_and_of_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(s=0.0)
+
+    class Slow(cut_report.CutDetector):
+        """Takes a second for what has no frame before it, two for a frame, five for a cut."""
+
+        def is_cut(self, image: Image) -> bool:
+            clock.s += 1 if not self.state().size else 2
+            cut = super().is_cut(image)
+            clock.s += 3 * cut
+            return cut
+
+    monkeypatch.setattr(cut_report, "CutDetector", Slow)
+    monkeypatch.setattr(cut_report, "time", SimpleNamespace(perf_counter=lambda: clock.s))
     cost = cost_ms(width=64, height=36, frames=20)
-    assert set(cost) == {"frame_least_ms", "frame_median_ms", "cut_least_ms", "cut_median_ms"}
-    assert 0 < cost["frame_least_ms"] <= cost["frame_median_ms"]
+    assert cost == {
+        "frame_least_ms": 2000,
+        "frame_median_ms": 2000,
+        "cut_least_ms": 5000,
+        "cut_median_ms": 5000,
+    }
