@@ -50,7 +50,7 @@ demo: $(READY)
 	@$(BIN)/python -m rvm_trt.benchmarks.demo
 
 test: $(READY)
-	@$(BIN)/pytest -m "not gpu and not kernels" --numprocesses auto --dist loadfile
+	@$(BIN)/pytest -m "not gpu and not kernels" --numprocesses auto --dist loadfile --max-worker-restart 0
 
 kernels: $(READY)
 	@$(BIN)/pytest -m kernels

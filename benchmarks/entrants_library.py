@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rvm_trt.benchmarks.child import UnavailableError
 from rvm_trt.benchmarks.entrants import Alpha, Entrant, Image, Matting, Settings, to_alpha16, to_picture
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
-from rvm_trt.engines.openvino_library import fastest_precision, import_openvino
+from rvm_trt.engines.openvino_library import compile_network, fastest_precision, import_openvino
 from rvm_trt.options import Precision
 from rvm_trt.profile import Profile
 
@@ -85,7 +85,7 @@ class _OpenVino:
             "INFERENCE_PRECISION_HINT": {Precision.FP32: "f32", Precision.BF16: "bf16"}[precision],
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._compiled = self._openvino.Core().compile_model(str(graph), "CPU", hints)
+        self._compiled = compile_network(str(graph), hints)
         self._first = self._compiled.input(0).any_name
         self._states = [[np.zeros(shape, np.float32) for shape in profile.state_shapes] for _ in range(2)]
         self._requests = [self._request(*self._states), self._request(*reversed(self._states))]

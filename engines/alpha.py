@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rvm_trt.contract import STATE_INPUTS, STATE_OUTPUTS
-from rvm_trt.engines.openvino_library import HINTS, import_openvino
+from rvm_trt.engines.openvino_library import HINTS, compile_network
 from rvm_trt.options import Graph
 from rvm_trt.profile import Profile
 
@@ -27,7 +27,7 @@ class AlphaRunner:
     """
 
     def __init__(self, model: Any, profile: Profile, graph: Graph) -> None:
-        compiled = import_openvino().Core().compile_model(model, "CPU", HINTS)
+        compiled = compile_network(model, HINTS)
         self._request = compiled.create_infer_request()
         self._profile = profile
         self._graph = graph

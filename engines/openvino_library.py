@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
+from rvm_trt.engines.signal_stack import own_signal_stack
 from rvm_trt.errors import DependencyError, EngineError, OptionError
 from rvm_trt.options import Precision
 
@@ -18,10 +20,8 @@ PRECISIONS = (Precision.FP32, Precision.BF16, Precision.INT8)
 HINTS: Mapping[str, str] = {"INFERENCE_PRECISION_HINT": "f32"}
 _REPORTER = "openvino_telemetry"
 _MIB = 1 << 20
-_ROOM_MIB, _ROOM_FOR_A_THREAD_MIB = (
-    1024,
-    72,
-)  # a thread's stack, and the heap that the C library reserves for it
+_ROOM_MIB = 1024
+_ROOM_FOR_A_THREAD_MIB = 72  # its stack, and the heap that the C library reserves for it
 
 
 def import_openvino() -> ModuleType:
@@ -74,6 +74,22 @@ def without_reports() -> Iterator[None]:
     finally:
         del modules[_REPORTER]
         modules.update(before)
+
+
+def compile_network(model: Any, options: Mapping[str, Any]) -> Any:
+    """Returns an ``openvino.CompiledModel`` for the CPU, which any thread may drop.
+
+    Args:
+        model: an ``openvino.Model``, or the path of one.
+        options: OpenVINO's.
+
+    Raises:
+        RuntimeError: OpenVINO cannot compile it.
+        DependencyError, EngineError: as `import_openvino`.
+    """
+    openvino = import_openvino()
+    with own_signal_stack():
+        return openvino.Core().compile_model(model, "CPU", options)
 
 
 def check_precision(precision: Precision) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rvm_trt.engines.artifact import Engine
-from rvm_trt.engines.openvino_library import HINTS, import_openvino
+from rvm_trt.engines.openvino_library import HINTS, compile_network, import_openvino
 from rvm_trt.errors import EngineError
 
 Array = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ class OpenVinoCore:
         self._subject = subject
         hints = {**HINTS, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
         try:
-            self._compiled = self._openvino.Core().compile_model(model, "CPU", hints)
+            self._compiled = compile_network(model, hints)
         except RuntimeError as error:
             raise self._refusal(error) from None
 

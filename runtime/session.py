@@ -38,8 +38,7 @@ class MattingSession:
             free of the old background's light; else they show the frame's own colours, unchanged. ``pha`` is the same.
 
     Frames are (H, W, 3) uint8 RGB arrays of the profile's size, contiguous. They are read during the call only.
-    A session belongs to one thread at a time, and is a context manager. Close it on the thread that made it: OpenVINO
-    leaves a signal stack there, and a signal that comes after it was taken away from another thread ends the process.
+    A session belongs to one thread at a time, and is a context manager.
 
     Raises:
         EngineError: the engine is damaged, foreign, or not one that this session runs.

@@ -104,7 +104,7 @@ def test_a_camera_that_goes_away_leaves_a_whole_recording_and_a_warning(
 ) -> None:
     assert record() == 0
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: The camera /dev/video7 went away")
+    assert line.startswith("warning: out.mkv: The camera /dev/video7 went away")
     assert frames_of("out.mkv") == 9
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 import socket
@@ -101,18 +100,6 @@ def once_served(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], No
     return arrange
 
 
-class SignalStack(ctypes.Structure):
-    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
-
-
-@pytest.fixture
-def own_stack() -> None:
-    """Signals use the thread's own stack: OpenVINO may have left one that is gone, from an earlier test's session."""
-    disabled = SignalStack(flags=2)
-    assert ctypes.CDLL(None).sigaltstack(ctypes.byref(disabled), None) == 0
-
-
-@pytest.mark.usefixtures("own_stack")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_stopped_and_leaves_nothing(
     shots: Path,
@@ -237,7 +224,6 @@ def test_without_the_library_it_says_what_to_install(shots: Path, monkeypatch: p
         preview.run(parse(shots))
 
 
-@pytest.mark.usefixtures("own_stack")
 def test_the_first_background_is_offered_by_its_name(shots: Path, tmp_path: Path) -> None:
     from rvm_trt.runtime.video.source import open_source
 

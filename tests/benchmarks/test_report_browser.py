@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 helpers = runpy.run_path(str(Path(__file__).with_name("report_helpers.py")))
 
+STORED = "localStorage.getItem('rvm-trt-theme')"
 # The smallest contrast of any words on the page with what is behind them, over everything that is not a picture.
 CONTRASTS = """
 () => {
@@ -214,12 +215,13 @@ def test_the_theme_is_changed_by_hand_and_remembered(page: Page) -> None:
     button.click()
     dark = page.evaluate(BACKGROUND)
     assert dark != light
-    for _ in range(
-        20
-    ):  # a browser may start to load the page anew before it has stored what the old one said
+    assert page.evaluate(STORED) == "dark"
+    for _ in range(80):  # a busy browser loads the page anew before it has stored what the old one said
         page.reload()
-        if page.evaluate(BACKGROUND) == dark:
+        if page.evaluate(STORED) == "dark":
             break
+        page.wait_for_timeout(250)
+    page.reload()
     assert page.evaluate(BACKGROUND) == dark
     assert button.get_attribute("aria-pressed") == "true"
     button.click()

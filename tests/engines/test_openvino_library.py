@@ -107,3 +107,40 @@ def test_nothing_else_loads_it_first() -> None:
         if direct.search(path.read_text())
     }
     assert found == {"openvino_library.py"}
+
+
+def test_a_network_may_be_closed_on_another_thread_before_a_signal_comes() -> None:
+    """OpenVINO would leave a signal stack that is gone, and the signal would end the process."""
+    code = """
+import os, signal, threading
+import numpy as np
+from openvino import Model, opset13
+from rvm_trt.runtime.openvino_core import OpenVinoCore
+given = opset13.parameter([1, 3, 32, 32], np.float32)
+weights = opset13.constant(np.ones((8, 3, 3, 3), np.float32))
+made = opset13.convolution(given, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+given.output(0).set_names({"src"})
+made.output(0).set_names({"r1o"})
+core = OpenVinoCore(Model([made], [given]), threads=1)
+results = np.zeros((1, 8, 32, 32), np.float32)
+run = core.context({"src": np.ones((1, 3, 32, 32), np.float32), "r1o": results})
+run()
+def close():
+    global core, run
+    core.close()
+    core = run = None
+thread = threading.Thread(target=close)
+thread.start()
+thread.join()
+signal.signal(signal.SIGINT, lambda *_: print("handled", results[0, 0, 5, 5]))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "handled 27.0\n"), done.stderr
