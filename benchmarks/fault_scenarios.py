@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from rvm_trt.benchmarks.fault_hardware import failing_encoder, full_disk, read_only_disk, unplugged_camera
@@ -84,6 +85,7 @@ def _closed_pipe(folder: Path, engines: Path) -> Iterator[Result]:
             command(clip, "-", engines, "--output-kind", "rgba"),
             folder / f"streams-{number}",
             stdout=writing,
+            prepare=partial(os.close, reading),  # else the child itself would keep the pipe open
         )
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import select
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from types import TracebackType
 from typing import Any
@@ -19,6 +22,7 @@ from rvm_trt.runtime.video.slot import FrameSlot
 from rvm_trt.runtime.video.source import Clip
 
 _STANDARD_OUTPUT = 1
+_POLL_S = 0.1
 
 
 class RawWriter:
@@ -39,7 +43,8 @@ class RawWriter:
         self._from_rgb = None if plan.raw_format is None else FromRgb(plan.raw_format.value)
         self._frames = 0
         # Unbuffered, so that nothing is left to fail when the interpreter ends.
-        self._file = open(_STANDARD_OUTPUT, "wb", buffering=0, closefd=False)  # noqa: SIM115
+        self._file = open(_without_blocking(_STANDARD_OUTPUT), "wb", buffering=0)  # noqa: SIM115
+        self._stopped = False
         pixel_format = self._packed if plan.raw_format is None else plan.raw_format.value
         notice(
             f"Raw frames; for FFmpeg: -f rawvideo -pixel_format {pixel_format} "
@@ -69,6 +74,10 @@ class RawWriter:
     def finish(self) -> None:
         """Every frame is already written."""
 
+    def stop(self) -> None:
+        """Lets `encode` return, though nobody takes what it writes. Any thread may call it."""
+        self._stopped = True
+
     def close(self) -> None:
         """Lets go of standard output, which stays open. May be called twice."""
         self._file.close()
@@ -76,10 +85,10 @@ class RawWriter:
     def _write(self, data: Any) -> None:
         rest = memoryview(data).cast("B")
         try:
-            while rest:
+            while rest and not self._stopped:
                 written = self._file.write(rest)
-                if written is None:  # a pipe that another process has set not to block
-                    select.select([], [self._file], [])
+                if written is None:  # the pipe is full
+                    select.select([], [self._file], [], _POLL_S)
                 else:
                     rest = rest[written:]
         except BrokenPipeError as error:
@@ -97,3 +106,14 @@ class RawWriter:
             expected="every frame to be taken",
             todo=todo,
         )
+
+
+def _without_blocking(number: int) -> int:
+    """Returns a descriptor of an open file, for the caller to close; of a pipe one that does not wait for its reader.
+
+    It is opened anew for that: other programs that write to the same pipe wait as before.
+    """
+    if stat.S_ISFIFO(os.fstat(number).st_mode):
+        with suppress(OSError):  # nobody reads it, it is another user's, or there is no /proc
+            return os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
+    return os.dup(number)

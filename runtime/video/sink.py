@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from rvm_trt.runtime.video.placing import kept_by_nobody
 from rvm_trt.runtime.video.premultiply import premultiply
 from rvm_trt.runtime.video.source import Clip, require
 from rvm_trt.runtime.video.stores import SEGMENT_FRAMES, OutputStore, PacketFiles
+
+if TYPE_CHECKING:
+    from rvm_trt.runtime.video.raw import RawWriter
 
 _DEPTH = 2
 
@@ -176,12 +179,15 @@ def open_sink(
     notices: list[str] = []
     with ExitStack() as stack:
         if plan.format is OutputFormat.RAW:
-            writer = _raw_writer(stack, plan, clip, options, notices.append)
+            raw = _raw_writer(stack, plan, clip, options, notices.append)
+            writer: Writer = raw
         else:
             make = _image_writer if plan.format.is_folder else _video_writer
             writer = make(stack, plan, clip, options, notices.append, store)
         sink = Sink(writer, plan=plan, clip=clip, notices=notices)
         stack.callback(sink.close)
+        if plan.format is OutputFormat.RAW:
+            stack.callback(raw.stop)  # first: the thread may wait for a reader that does not read
         yield sink
         sink.finish()
 
@@ -222,7 +228,7 @@ def _raw_writer(
     clip: Clip,
     options: EncodeOptions,
     notice: Callable[[str], None],
-) -> Writer:
+) -> RawWriter:
     require("av", package="av", stage="raw output")
     require("numba", package="numba", stage="raw output")
     from rvm_trt.runtime.video.raw import RawWriter

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,3 +150,31 @@ def test_the_notices_say_how_to_read_the_frames_and_that_sound_is_left_out(video
         sink.write(pictures(video, "rgba")[0])
         assert any("-pixel_format rgba -video_size 145x47 -framerate 25" in text for text in sink.notices)
         assert any("Sound" in text for text in sink.notices)
+
+
+def test_an_interruption_does_not_wait_for_a_reader_that_does_not_read() -> None:
+    code = """
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from rvm_trt.runtime.video.sink import open_sink
+from rvm_trt.runtime.video.source import Clip
+clip = Clip(path=Path("in.mp4"), width=640, height=480, rate=Fraction(25), time_base=Fraction(1, 25), frame_count=9)
+with open_sink("-", clip=clip, kind="rgba") as sink:
+    for _ in range(3):  # of which the first is being written then, and is more than a pipe holds
+        sink.write(np.zeros((480, 640, 4), np.uint8))
+    raise KeyboardInterrupt
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read().endswith("KeyboardInterrupt\n")
