@@ -115,7 +115,7 @@ def _two_jobs(folder: Path, engines: Path) -> Iterator[Result]:
 
 def _little_memory(folder: Path, engines: Path) -> Iterator[Result]:
     clip = write_good_clip(folder / "in.mp4", ".mp4")
-    for size in (1, 16, 64, 128, 256, 512):
+    for size in (1, 16, 64, 256, 512, 1024, 1300, 1600, 2048, 4096):
         output = folder / f"{size}.mkv"
         child = start(command(clip, output, engines), folder / f"streams-{size}", memory_bytes=size * _MIB)
         outcome = child.wait(timeout_s=TIMEOUT_S)

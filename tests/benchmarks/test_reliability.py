@@ -17,6 +17,7 @@ from rvm_trt.benchmarks.fault_scenarios import scenarios
 from rvm_trt.benchmarks.reliability import Group, check_run, count_frames
 from rvm_trt.benchmarks.reliability_report import write_report
 
+ROOT = Path(__file__).resolve().parents[2]
 GOOD = Outcome(code=0, out="{}", err="", seconds=1.0, left=())
 REFUSED = replace(GOOD, code=1, err="rvm-trt matte: input 'x': got text, expected a video. Check it.")
 TRACEBACK = "Traceback (most recent call last):\n  File\nValueError: no"
@@ -141,3 +142,16 @@ def test_the_page_has_a_row_for_each_group_and_names_what_is_broken(tmp_path: Pa
 def test_every_scenario_has_a_name_of_its_own() -> None:
     names = [scenario.name for scenario in scenarios(kills=1)]
     assert len(set(names)) == len(names) == 12
+
+
+def test_the_committed_page_is_that_of_the_committed_result_and_nothing_is_broken(tmp_path: Path) -> None:
+    document = json.loads((ROOT / "benchmarks" / "results" / "reliability.json").read_text())
+    write_report(document, tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_text() == (ROOT / "docs" / "reliability.md").read_text()
+    groups = {group["name"]: group for group in document["groups"]}
+    assert not any(group["faults"] for group in groups.values())
+    assert {scenario.name for scenario in scenarios(kills=1)} <= set(groups)
+    assert groups["killed at random moments"]["runs"] >= 200
+    cases = {case.group for case in broken_inputs(tmp_path)}
+    assert cases <= set(groups)
+    assert sum(groups[name]["runs"] for name in cases) >= 300
