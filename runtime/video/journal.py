@@ -24,6 +24,7 @@ from rvm_trt.runtime.video.journal_files import (
     FINISHING,
     has_segments,
     is_after,
+    is_of_this_boot,
     is_record,
     read_finished,
     read_json,
@@ -96,7 +97,7 @@ class Journal:
         """
         self._check_folders()
         with self._errors():
-            seals = [seal_of(store.written, store.plan) for store in self.stores]
+            seals = [seal_of(store.written) for store in self.stores]
             counts = {"frames": frames, "cuts": [*cuts], "skipped_frames": skipped_frames}
             write_json(self._folder / FINISHING, {**counts, "outputs": seals, "boot": this_boot()})
         self._know_whole(frames, cuts, skipped_frames)
@@ -169,9 +170,9 @@ class Journal:
             return False
         seals = record["outputs"]
         pairs = list(zip(self.stores, seals, strict=False))
-        same_boot = record.get("boot") == this_boot() and len(seals) == len(self.stores)
-        if same_boot and all(
-            store.is_put(seal) or (seal is not None and seal_of(store.written, store.plan) == seal)
+        is_known = is_of_this_boot(record) and len(seals) == len(self.stores)
+        if is_known and all(
+            store.is_put(seal) or (seal is not None and seal_of(store.written) == seal)
             for store, seal in pairs
         ):
             self._know_whole(record["frames"], record["cuts"], record["skipped_frames"])
