@@ -94,7 +94,12 @@ def pair_outputs(args: argparse.Namespace) -> list[Task]:
 def is_done(task: Task) -> bool:
     """Whether an earlier run has made every output: they appear when they are whole, and then nothing else is kept."""
     paths = [Path(target) for target in task.targets]
-    return all(path.exists() and not partial_folder(path).exists() for path in paths)
+    return all(_holds_something(path) and not partial_folder(path).exists() for path in paths)
+
+
+def _holds_something(path: Path) -> bool:
+    # An empty folder may have been made for the output: it is written to as if it were not there.
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def _task(given: str, args: argparse.Namespace) -> Task:
