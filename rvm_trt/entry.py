@@ -46,7 +46,7 @@ def main() -> int:
 def _open_stderr() -> None:
     """Sends messages nowhere where standard error is closed.
 
-    Otherwise `print` would take standard output for it, and what libraries say would go to the next file that is opened.
+    Otherwise `print` takes standard output for it, and what libraries say goes into the next file that is opened.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     if nowhere < _STDERR:  # another is closed as well, and stays so

@@ -97,7 +97,7 @@ def test_ctrl_c_while_it_is_said_is_no_traceback(tmp_path: Path) -> None:
 def test_where_standard_error_is_closed_messages_go_nowhere(tmp_path: Path, closed: str) -> None:
     code = "from rvm_trt.entry import main; import os, sys; code = main(); print(code, os.readlink('/proc/self/fd/2'))"
     done = subprocess.run(
-        ["sh", "-c", f'exec "$0" -c "$1" matte missing.mp4 -o out.mp4 {closed}', sys.executable, code],  # noqa: S607
+        ["sh", "-c", f'exec "$0" -c "$1" matte missing.mp4 -o out.mp4 {closed}', sys.executable, code],
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
