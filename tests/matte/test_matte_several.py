@@ -87,6 +87,17 @@ def test_outputs_that_would_meet_are_refused_before_anything_is_done(
     assert list(Path("out").iterdir()) == []
 
 
+def test_a_folder_that_another_input_is_in_is_not_replaced_even_with_force(
+    inputs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = Path("out/a/000000.png")
+    picture.parent.mkdir()
+    Path("a/0.png").rename(picture)
+    assert matted(*inputs, str(picture), "-o", "out/{name}", "--force") == 1
+    assert "'out/a', which is the input 'out/a/000000.png'" in capsys.readouterr().err
+    assert picture.exists()
+
+
 def test_one_that_fails_spares_the_others_and_is_listed(
     inputs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
