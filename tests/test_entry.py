@@ -106,3 +106,30 @@ def test_where_standard_error_is_closed_messages_go_nowhere(tmp_path: Path, clos
         check=True,
     )
     assert done.stdout == f"1 {os.devnull}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("profiles >&-", 0, ""),
+        ("matte missing.mp4 -o - >&-", 1, "rvm-trt matte: output '-': got a closed standard output, "),
+        ("profiles >/dev/full", 1, "rvm-trt profiles: standard output: got No space left on device, "),
+    ],
+)
+def test_standard_output_that_takes_nothing_is_no_fault_of_ours(
+    tmp_path: Path, arguments: str, code: int, said: str
+) -> None:
+    program = "import sys; from rvm_trt.entry import main; sys.exit(main())"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {arguments}', sys.executable, program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == bool(said)

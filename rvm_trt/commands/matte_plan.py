@@ -41,10 +41,10 @@ def check_standard_output(args: argparse.Namespace) -> None:
             expected="one of both",
             todo="Write the frames to a file.",
         )
-    if sys.stdout.isatty():
+    if sys.stdout is None or sys.stdout.isatty():
         raise OptionError(
             "output '-'",
-            got="a terminal",
+            got="a closed standard output" if sys.stdout is None else "a terminal",
             expected="a pipe or a file",
             todo="Add '| ffplay …' or '> frames.raw'.",
         )
