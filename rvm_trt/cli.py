@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with _fewer_messages(args.quiet):
             code = int(args.run(args))
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed: what is printed goes nowhere
+                sys.stdout.flush()
         return code
     except BrokenPipeError:
         _abandon_stdout()
@@ -113,6 +114,9 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "interrupted"
     if own:
         return 1, str(error)
+    if isinstance(error, OSError) and sys.stdout is not None and _is_stdout_full():
+        text = f"standard output: got {error.strerror or error}, expected room for what is printed. "
+        return 1, text + "Make room, or send it elsewhere."
     if isinstance(error, MemoryError):
         text = "memory: got none left, expected room for the network and the frames in flight. "
         return 1, text + "End other programs, or take a smaller --ratio or --size."
@@ -133,6 +137,16 @@ def _bug(error: BaseException) -> str:
         f"internal error: {said}. This is a fault of rvm-trt, not yours: please report it where you have rvm-trt "
         "from, with what the same command prints with --verbose and what 'rvm-trt doctor' prints."
     )
+
+
+def _is_stdout_full() -> bool:
+    """Whether what was printed cannot be written; it is dropped then."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _abandon_stdout()
+        return True
+    return False
 
 
 def _abandon_stdout() -> None:

@@ -11,6 +11,7 @@ import time
 # No more than that is imported here: what comes before `main` cannot answer Ctrl-C in one line.
 
 INTERRUPTED = 130
+_STDERR = 2
 _SOON_S = 0.02
 
 
@@ -19,6 +20,8 @@ def main() -> int:
 
     Where Ctrl-C is ignored from the start, as shells have it for jobs in the background, it stays so.
     """
+    if sys.stderr is None:
+        _open_stderr()
     obeyed = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if obeyed:
         signal.signal(signal.SIGINT, _leave)
@@ -30,12 +33,26 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         code = run(args)
+    except KeyboardInterrupt:  # once more, while it is said
+        code = INTERRUPTED
     finally:
         if obeyed:  # all is said and done: the interpreter's own end has nothing to clear up
             signal.signal(signal.SIGINT, signal.SIG_DFL)
     if code == INTERRUPTED:
         _end(code)
     return code
+
+
+def _open_stderr() -> None:
+    """Sends messages nowhere where standard error is closed.
+
+    Otherwise `print` takes standard output for it, and what libraries say goes into the next file that is opened.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if nowhere < _STDERR:  # another is closed as well, and stays so
+        os.dup2(nowhere, _STDERR)
+        os.close(nowhere)
+    sys.stderr = open(max(nowhere, _STDERR), "w")  # noqa: PTH123, SIM115, a descriptor, for good
 
 
 def _end(code: int) -> None:
@@ -50,8 +67,10 @@ def _end(code: int) -> None:
 
 def _leave(*_: object) -> None:
     # An exception may be swallowed or changed by the module that is being imported. Nothing has been begun yet.
-    os.write(2, b"rvm-trt: interrupted\n")
-    os._exit(INTERRUPTED)
+    try:
+        os.write(_STDERR, b"rvm-trt: interrupted\n")
+    finally:  # also where nobody reads it
+        os._exit(INTERRUPTED)
 
 
 def _repeat_or_print(lost: sys.UnraisableHookArgs) -> None:

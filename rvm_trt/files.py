@@ -96,8 +96,9 @@ def replace_dir(temporary: Path, target: Path) -> None:
             try:
                 if _moved(temporary, target):
                     return
-            except OSError:
-                (aside / "old").replace(target)
+            except BaseException:  # Ctrl-C, too
+                with suppress(OSError):  # the new one is there by now
+                    (aside / "old").replace(target)
                 raise
 
 

@@ -114,19 +114,22 @@ def test_an_interrupted_atomic_folder_leaves_the_old_one(tmp_path: Path, kind: t
     assert names(tmp_path) == ["hd"]
 
 
-def test_a_failing_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+def test_a_failing_rename_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
     target = tmp_path / "hd"
     target.mkdir()
     fill(target, "old")
     rename = Path.replace
 
     def failing(self: Path, other: Path) -> Path:
-        if self.parent == tmp_path and other == target:
-            raise OSError("disk full")
+        if self.parent == tmp_path and other == target and not target.exists():  # the old one was moved aside
+            raise kind("disk full")
         return rename(self, other)
 
     monkeypatch.setattr(Path, "replace", failing)
-    with pytest.raises(OSError, match="disk full"), atomic_dir(target) as temporary:
+    with pytest.raises(kind, match="disk full"), atomic_dir(target) as temporary:
         fill(temporary, "new")
     assert (target / "engine.bin").read_text() == "old"
     assert names(tmp_path) == ["hd"]

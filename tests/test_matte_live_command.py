@@ -138,3 +138,11 @@ def test_to_ends_a_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Webcam, "at_frame", lambda _: time.sleep(0.005))
     assert record("--to", "0.1") == 0
     assert frames_of("out.mkv") >= 1
+
+
+def test_a_camera_that_was_opened_for_nothing_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[Webcam] = []
+    monkeypatch.setattr(Webcam, "release", lambda camera: given_back.append(camera))
+    Path("out.mkv").write_text("mine")
+    assert record() == 1
+    assert len(given_back) == 1

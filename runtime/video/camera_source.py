@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -35,7 +34,7 @@ class CameraSource(Source):
             )
         self._camera = Camera(device)
         self._stop_s = options.stop_s
-        self._ended = threading.Event()
+        self._ended = False
         self._started = False
         super().__init__(
             Clip(
@@ -67,7 +66,7 @@ class CameraSource(Source):
 
     def close(self) -> None:
         """Ends the iteration behind the frame that it waits for."""
-        self._ended.set()
+        self._ended = True  # and no more: a signal may come in between, on the same thread
         if not self._started:
             self._camera.close()
 
@@ -75,7 +74,7 @@ class CameraSource(Source):
         first: float | None = None
         number = 0
         with self._camera:
-            while not self._ended.is_set():
+            while not self._ended:
                 try:
                     image, came = self._camera.read()
                 except VideoError as error:

@@ -2,9 +2,10 @@
 
 In a hidden folder beside the first output lie ``job.json`` (what decides the bytes), and for each whole segment
 ``states-000000`` and ``segment-000000.json``, which is written last: a segment without it does not count. What each
-output keeps lies in such a folder beside that output. Everything is written under another name first and renamed. After
-a power failure, sizes and checksums tell what is whole. Once every output is whole ``finishing.json`` says so, and what
-they are known by when they have their names.
+output keeps lies in such a folder beside that output, with the same ``segment-000000.json``, so that no other job takes
+it for nothing. Everything is written under another name first and renamed. After a power failure, sizes and checksums
+tell what is whole. Once every output is whole ``finishing.json`` says so, and what they are known by when they have
+their names.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rvm_trt.runtime.video.journal_files import (
     FINISHING,
     has_segments,
     is_after,
+    is_of_this_boot,
     is_record,
     read_finished,
     read_json,
@@ -83,7 +85,9 @@ class Journal:
                 "states": sum_of(self._states(segment))._asdict(),
                 "outputs": [store.record() for store in self.stores],
             }
-            write_json(self._record(segment), record)
+            # The first folder's counts, and so comes last; the others say by it that what they hold is somebody's work.
+            for store in reversed(self.stores):
+                write_json(record_file(store.folder, segment), record)
             if segment >= _KEPT_STATES:
                 self._states(segment - _KEPT_STATES).unlink(missing_ok=True)
         self.checkpoint = checkpoint
@@ -96,7 +100,7 @@ class Journal:
         """
         self._check_folders()
         with self._errors():
-            seals = [seal_of(store.written, store.plan) for store in self.stores]
+            seals = [seal_of(store.written) for store in self.stores]
             counts = {"frames": frames, "cuts": [*cuts], "skipped_frames": skipped_frames}
             write_json(self._folder / FINISHING, {**counts, "outputs": seals, "boot": this_boot()})
         self._know_whole(frames, cuts, skipped_frames)
@@ -129,8 +133,8 @@ class Journal:
             if before is None and has_segments(self._folder):
                 raise VideoError(
                     f"--resume from {str(self._folder)!r}",
-                    got="a journal that does not read",
-                    expected="one that this version wrote",
+                    got="a journal that does not read, or what a job has kept whose first output was another",
+                    expected="what an interrupted job of this version has kept, with its outputs in the same order",
                     todo=_ANEW,
                 )
             if before is None:
@@ -169,9 +173,9 @@ class Journal:
             return False
         seals = record["outputs"]
         pairs = list(zip(self.stores, seals, strict=False))
-        same_boot = record.get("boot") == this_boot() and len(seals) == len(self.stores)
-        if same_boot and all(
-            store.is_put(seal) or (seal is not None and seal_of(store.written, store.plan) == seal)
+        is_known = is_of_this_boot(record) and len(seals) == len(self.stores)
+        if is_known and all(
+            store.is_put(seal) or (seal is not None and seal_of(store.written) == seal)
             for store, seal in pairs
         ):
             self._know_whole(record["frames"], record["cuts"], record["skipped_frames"])
@@ -243,7 +247,7 @@ class Journal:
         whole = self.stores[0].segments
         for store in self.stores:
             store.trim()
-        clear_dir(self._folder, keep=lambda name: not is_after(name, whole))
+            clear_dir(store.folder, keep=lambda name: not is_after(name, whole))
 
     def _record(self, segment: int) -> Path:
         return record_file(self._folder, segment)

@@ -67,6 +67,11 @@ def this_boot() -> str:
         return "unknown"
 
 
+def is_of_this_boot(record: Mapping[str, Any]) -> bool:
+    """Whether the machine runs since `read_finished`'s record was written: then every file holds what was written."""
+    return bool(record.get("boot") == this_boot())
+
+
 def read_finished(folder: Path) -> dict[str, Any] | None:
     """Returns what a job whose outputs are all whole has left; None where it did not get so far."""
     try:

@@ -61,12 +61,18 @@ def real(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))
 
 
+def would_replace(target: Path, other: str | os.PathLike[str]) -> bool:
+    """Whether an output takes the place of something that is read: of the same file, or of a folder that it is in."""
+    inside, resolved = real(other), real(target)
+    try:
+        same = target.samefile(other)
+    except OSError:  # one of them is not there
+        same = False
+    return same or resolved == inside or (target.is_dir() and resolved in inside.parents)
+
+
 def _check_distinct(target: Path, source: str | os.PathLike[str] | None) -> None:
-    if source is None:
-        return
-    inside, resolved = real(source), real(target)
-    same = target.exists() and Path(source).exists() and target.samefile(source)
-    if same or resolved == inside or (target.is_dir() and resolved in inside.parents):
+    if source is not None and would_replace(target, source):
         raise _error(target, "the input itself", "another place", "Choose another output path.")
 
 

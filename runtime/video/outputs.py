@@ -10,10 +10,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from rvm_trt.errors import OptionError
-from rvm_trt.runtime.video.journal_files import read_finished
+from rvm_trt.runtime.video.journal_files import is_of_this_boot, read_finished
 from rvm_trt.runtime.video.output import EncodeOptions, OutputFormat, OutputKind, OutputPlan, plan_output
 from rvm_trt.runtime.video.output_place import real
-from rvm_trt.runtime.video.placing import is_same
+from rvm_trt.runtime.video.placing import is_ours
 from rvm_trt.runtime.video.sink import Sink, open_sink
 from rvm_trt.runtime.video.source import Clip
 from rvm_trt.runtime.video.stores import OutputStore, partial_folder
@@ -52,7 +52,8 @@ def plan_outputs(
         clip: the source.
         options: how to encode the first; quality and sound hold for all.
         overwrite: whether what is there may be replaced.
-        resume: whether an interrupted job is gone on with: what it has put in its place already may stand there.
+        resume: whether an interrupted job is gone on with: what it has put in its place already may stand there,
+            unless somebody has changed it since.
 
     Raises:
         VideoError: an output cannot be written, see `plan_output`.
@@ -62,9 +63,10 @@ def plan_outputs(
     wanted = [(path, kind, options), *((where, name, usual) for name, where in (also or {}).items())]
     finished = read_finished(partial_folder(Path(path))) if resume else None
     seals = [] if finished is None else finished["outputs"]
+    may_be_torn = finished is not None and not is_of_this_boot(finished)
     outputs: list[Output] = []
     for (where, name, how), seal in zip_longest(wanted, seals[: len(wanted)]):
-        replaced = overwrite or is_same(Path(where), seal)
+        replaced = overwrite or is_ours(Path(where), seal, may_be_torn=may_be_torn)
         plan = plan_output(where, kind=name, source=clip.path, overwrite=replaced, options=how)
         for other in outputs:
             _check_distinct(plan, other.plan)

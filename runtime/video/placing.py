@@ -77,27 +77,35 @@ def check_free(plan: OutputPlan) -> None:
         raise _taken(plan) from error
 
 
-def seal_of(path: Path, plan: OutputPlan) -> dict[str, int] | None:
-    """Returns what the whole output at a path is known by, wherever it is renamed to; None where there is none.
+def seal_of(path: Path) -> dict[str, int] | None:
+    """Returns what a whole output is known by, wherever it is renamed to; None where there is none.
 
     A file is known by its inode, size and time of change; a folder by its inode, and the number and size of its images.
     """
     try:
         facts = path.lstat()
         known = {"device": facts.st_dev, "inode": facts.st_ino}
-        if plan.format.is_folder and stat.S_ISDIR(facts.st_mode):
-            return known | sizes(path.glob(f"*.{plan.format.value}"))
+        if stat.S_ISDIR(facts.st_mode):
+            return known | sizes(path.iterdir())
     except OSError:
         return None
-    if plan.format.is_folder or not stat.S_ISREG(facts.st_mode):
+    if not stat.S_ISREG(facts.st_mode):
         return None
     return known | {"size_bytes": facts.st_size, "changed_ns": facts.st_mtime_ns}
 
 
-def is_same(path: Path, seal: object) -> bool:
-    """Whether a path is the file or the folder of a seal, whatever it holds by now."""
+def is_ours(path: Path, seal: object, *, may_be_torn: bool) -> bool:
+    """Whether a path is the output of a seal.
+
+    Args:
+        path: where it was put.
+        seal: what `seal_of` gave before.
+        may_be_torn: whether it may have lost of what it held: then it is known by its inode alone.
+    """
     if not isinstance(seal, dict):
         return False
+    if not may_be_torn:
+        return seal_of(path) == seal
     try:
         facts = path.lstat()
     except OSError:

@@ -82,9 +82,9 @@ class OutputStore(ABC):
 
     def is_put(self, seal: object) -> bool:
         """Whether the output of a seal is in its place. Then it is there alone: a rename may stop between two names."""
-        if seal is None or seal_of(self.plan.path, self.plan) != seal:
+        if seal is None or seal_of(self.plan.path) != seal:
             return False
-        if seal_of(self.written, self.plan) == seal:
+        if seal_of(self.written) == seal:
             self.written.unlink()
         return True
 

@@ -63,8 +63,7 @@ class StreamSource(DecodedSource):
     ) -> None:
         super().__init__(path, subject=subject, threads=threads, options=options, todo=todo)
         self._stop = stop
-        self._taken = False
-        self._taking = threading.Lock()
+        self._taken = threading.Lock()  # once and for all
         with ExitStack() as stack:
             stack.enter_context(container)
             if options.start_s:
@@ -109,10 +108,11 @@ class StreamSource(DecodedSource):
             self._stack.close()
 
     def _take(self) -> bool:
-        """Whether it is the caller's from now on; an end and the beginning of a reading may meet."""
-        with self._taking:
-            taken, self._taken = self._taken, True
-        return not taken
+        """Whether it is the caller's from now on; an end and the beginning of a reading may meet.
+
+        It never waits: a signal that ends the reading may come in between, on the same thread.
+        """
+        return self._taken.acquire(blocking=False)
 
 
 class StandardInput:

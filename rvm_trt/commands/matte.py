@@ -121,34 +121,35 @@ def _matte_one(args: argparse.Namespace, task: Task) -> JobReport:
     from rvm_trt.runtime.video.source import open_source
 
     options, inputs = encode_options(args), input_options(args)
-    source = open_source(task.given, rate=args.rate, threads=args.threads, options=inputs)
-    plans = [
-        each.plan
-        for each in plan_outputs(
-            task.output,
-            kind=output_kind(args),
-            also=task.also,
-            clip=source.clip,
-            options=options,
-            overwrite=args.force,
-            resume=args.resume,
-        )
-    ]
-    check_use(args, source, plans)
-    profile = choose_profile(
-        width=source.width,
-        height=source.height,
-        ratio=args.ratio,
-        refiner=args.refiner,
-        variant=args.variant,
-    )
-    job = JobOptions(
-        inputs=inputs,
-        cuts=None if args.no_cut_reset else CutDetector(),
-        resume=args.resume,
-        reset_every=args.reset_every,
-    )
     with ExitStack() as stack:
+        source = open_source(task.given, rate=args.rate, threads=args.threads, options=inputs)
+        stack.callback(source.close)  # a camera that was opened for nothing must not wait for the next input
+        plans = [
+            each.plan
+            for each in plan_outputs(
+                task.output,
+                kind=output_kind(args),
+                also=task.also,
+                clip=source.clip,
+                options=options,
+                overwrite=args.force,
+                resume=args.resume,
+            )
+        ]
+        check_use(args, source, plans)
+        profile = choose_profile(
+            width=source.width,
+            height=source.height,
+            ratio=args.ratio,
+            refiner=args.refiner,
+            variant=args.variant,
+        )
+        job = JobOptions(
+            inputs=inputs,
+            cuts=None if args.no_cut_reset else CutDetector(),
+            resume=args.resume,
+            reset_every=args.reset_every,
+        )
         still, changing = _background(args, source, inputs, stack)
         engine = _engine(args, profile)
         session = stack.enter_context(

@@ -15,7 +15,7 @@ from rvm_trt.commands.time_text import parse_time
 from rvm_trt.errors import OptionError
 from rvm_trt.runtime.video.input_options import Gaps, Hdr, InputOptions
 from rvm_trt.runtime.video.output import STANDARD_OUTPUT, CodecName, EncodeOptions, OutputKind, OutputPlan
-from rvm_trt.runtime.video.output_place import partial_folder
+from rvm_trt.runtime.video.output_place import partial_folder, would_replace
 
 if TYPE_CHECKING:
     from rvm_trt.runtime.video.source import Source
@@ -41,10 +41,10 @@ def check_standard_output(args: argparse.Namespace) -> None:
             expected="one of both",
             todo="Write the frames to a file.",
         )
-    if sys.stdout.isatty():
+    if sys.stdout is None or sys.stdout.isatty():
         raise OptionError(
             "output '-'",
-            got="a terminal",
+            got="a closed standard output" if sys.stdout is None else "a terminal",
             expected="a pipe or a file",
             todo="Add '| ffplay …' or '> frames.raw'.",
         )
@@ -94,7 +94,12 @@ def pair_outputs(args: argparse.Namespace) -> list[Task]:
 def is_done(task: Task) -> bool:
     """Whether an earlier run has made every output: they appear when they are whole, and then nothing else is kept."""
     paths = [Path(target) for target in task.targets]
-    return all(path.exists() and not partial_folder(path).exists() for path in paths)
+    return all(_holds_something(path) and not partial_folder(path).exists() for path in paths)
+
+
+def _holds_something(path: Path) -> bool:
+    # An empty folder may have been made for the output: it is written to as if it were not there.
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def _task(given: str, args: argparse.Namespace) -> Task:
@@ -104,7 +109,6 @@ def _task(given: str, args: argparse.Namespace) -> Task:
 
 
 def _check_places(tasks: Sequence[Task]) -> None:
-    inputs = {os.path.realpath(task.given): task.given for task in tasks}
     taken: set[str] = set()
     for task in tasks:
         for target in task.targets:
@@ -116,10 +120,11 @@ def _check_places(tasks: Sequence[Task]) -> None:
                     expected="a name of its own for each",
                     todo="Rename the inputs, or matte them apart.",
                 )
-            if place in inputs:
+            replaced = next((each.given for each in tasks if would_replace(Path(target), each.given)), None)
+            if replaced is not None:
                 raise OptionError(
                     "output",
-                    got=f"{target!r}, which is the input {inputs[place]!r}",
+                    got=f"{target!r}, which is the input {replaced!r}",
                     expected="another place",
                     todo="Choose another name or folder for the outputs.",
                 )
@@ -177,9 +182,9 @@ def check_use(args: argparse.Namespace, source: Source, plans: Sequence[OutputPl
 def _check_background(args: argparse.Namespace, plans: Sequence[OutputPlan]) -> None:
     if args.background is None or is_word(args.background):
         return
-    behind = os.path.realpath(os.path.expanduser(args.background.strip()))  # noqa: PTH111, it knows no home of nobody
+    behind = os.path.expanduser(args.background.strip())  # noqa: PTH111, it knows no home of nobody
     for plan in plans:
-        if os.path.realpath(plan.path) == behind:
+        if would_replace(plan.path, behind):
             raise OptionError(
                 f"output {str(plan.path)!r}",
                 got="the background itself",

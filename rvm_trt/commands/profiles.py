@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         listed = {"variant": args.variant, "refiner": args.refiner, "profiles": [asdict(f) for f in facts]}
         print(json.dumps(listed, indent=2))
-    elif sys.stdout.isatty() and find_spec("rich") is not None:
+    elif sys.stdout is not None and sys.stdout.isatty() and find_spec("rich") is not None:
         _print_table(facts)
     else:
         _print_plain(facts)

@@ -108,3 +108,16 @@ def test_frames_on_standard_output_are_alone_there(
 def test_without_a_background_a_folder_has_transparency() -> None:
     assert matted("shots", "-o", "out/") == 0
     assert FakeSession.made["outputs"] == ("rgba",)
+
+
+@pytest.mark.parametrize("given", ["numbered/000000.png", "linked.png"])
+def test_the_background_is_not_replaced_even_with_force(
+    given: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    behind = here / "numbered" / "000000.png"
+    behind.parent.mkdir()
+    Image.new("RGB", (8, 8)).save(behind)
+    Path("linked.png").symlink_to(behind)
+    assert matted("shots", "-o", "numbered", "--background", given, "--force") == 1
+    assert "output 'numbered': got the background itself" in capsys.readouterr().err
+    assert behind.exists()

@@ -87,6 +87,17 @@ def test_outputs_that_would_meet_are_refused_before_anything_is_done(
     assert list(Path("out").iterdir()) == []
 
 
+def test_a_folder_that_another_input_is_in_is_not_replaced_even_with_force(
+    inputs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = Path("out/a/000000.png")
+    picture.parent.mkdir()
+    Path("a/0.png").rename(picture)
+    assert matted(*inputs, str(picture), "-o", "out/{name}", "--force") == 1
+    assert "'out/a', which is the input 'out/a/000000.png'" in capsys.readouterr().err
+    assert picture.exists()
+
+
 def test_one_that_fails_spares_the_others_and_is_listed(
     inputs: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +140,12 @@ def test_ctrl_c_lists_what_is_done_and_resume_goes_on_with_the_rest(
     Path("out/a-alpha.mp4").unlink()  # then it is not known what became of it
     assert matted(*command, "--resume") == 1
     assert "already there" in json.loads(capsys.readouterr().out)[0]["error"]
+
+
+def test_an_empty_folder_is_no_output_that_is_there_already(inputs: list[str]) -> None:
+    Path("out/a").mkdir()
+    assert matted(*inputs, "-o", "out/{name}", "--resume", "--quiet") == 0
+    assert [frames(Path(path)) for path in ("out/a", "out/b")] == [3, 3]
 
 
 def damaged_clip(path: Path) -> Path:

@@ -41,6 +41,21 @@ def test_without_resume_what_is_done_is_not_thrown_away(source: Path, interrupte
     assert names(interrupted.parent) == ["in.mkv", "out.mp4"]
 
 
+@pytest.mark.parametrize("name", ["alpha.mkv", "alpha"])
+def test_what_is_done_of_a_further_output_is_not_thrown_away_by_another_job(
+    source: Path, tmp_path: Path, name: str
+) -> None:
+    output, alpha = tmp_path / "out.mp4", tmp_path / name
+    with pytest.raises(KeyboardInterrupt):
+        matte(source, output, also={"pha": alpha}, before=stop_at(20))
+    with pytest.raises(VideoError, match=r"what an interrupted job has done.*--resume.*--force"):
+        matte(source, alpha, kind="pha")
+    with pytest.raises(VideoError, match=r"whose first output was another.*--force"):
+        matte(source, alpha, kind="pha", resume=True)
+    assert matte(source, output, also={"pha": alpha}, resume=True).resumed_at == 16
+    assert names(tmp_path) == sorted([name, "in.mkv", "out.mp4"])
+
+
 def test_with_nothing_there_a_job_begins_and_says_so(source: Path, tmp_path: Path) -> None:
     report = matte(source, tmp_path / "out.mp4", resume=True)
     assert report.resumed_at is None

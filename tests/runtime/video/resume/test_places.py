@@ -157,6 +157,31 @@ def test_what_replaced_an_output_that_was_put_in_its_place_stays(
     assert (tmp_path / "alpha").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["alpha.mkv", "alpha"])
+def test_an_output_in_its_place_that_was_changed_since_stays(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    output, placed = tmp_path / "out.mp4", tmp_path / name
+    original = Path.hardlink_to
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            Path,
+            "hardlink_to",
+            lambda path, to: stop_at(0)(0) if path == output else original(path, to),
+        )
+        matte(source, output, also={"pha": placed})
+    changed = placed / "000000.png" if placed.is_dir() else placed
+    with changed.open("ab") as file:
+        file.write(b"mine")
+    there = standing(placed)
+    with pytest.raises(VideoError, match=r"already there.* Add --force --resume"):
+        matte(source, output, also={"pha": placed}, resume=True)
+    assert standing(placed) == there
+    matte(source, output, also={"pha": placed}, resume=True, overwrite=True)
+    assert standing(placed) != there
+    assert names(tmp_path) == [name, "in.mkv", "out.mp4"]
+
+
 @pytest.mark.parametrize("name", ["out.mkv", "out"])
 def test_an_output_that_nothing_keeps_gets_a_free_name(source: Path, tmp_path: Path, name: str) -> None:
     clip, image = open_source(source), next(iter(open_source(source))).image
