@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,6 +24,8 @@ def put(written: Path, plan: OutputPlan) -> None:
     rename = put_dir if plan.format.is_folder else put_file
     try:
         check_free(plan)
+        if not plan.format.is_folder:  # images are too many to wait for each
+            _store(written)
         rename(written, plan.path, replace=plan.overwrite)
     except (FileExistsError, IsADirectoryError) as error:
         raise _taken(plan) from error
@@ -33,6 +36,12 @@ def put(written: Path, plan: OutputPlan) -> None:
             expected="to put it in its place",
             todo="Check the folder and its rights, and add --resume.",
         ) from error
+
+
+def _store(file: Path) -> None:
+    """Waits until a file is on the disk: what its job kept goes when it has its name, and a power failure may follow."""
+    with file.open("rb") as content:
+        os.fsync(content.fileno())
 
 
 @contextmanager

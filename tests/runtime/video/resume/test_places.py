@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -253,3 +254,21 @@ def test_a_link_in_place_of_kept_images_is_not_followed(source: Path, tmp_path: 
     assert report.resumed_at is None
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert "letter" in names(tmp_path / "elsewhere")
+
+
+def test_an_output_is_on_the_disk_before_its_job_is_forgotten(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as it can be shown without a power failure: the whole file is waited for while its journal stands."""
+    output = tmp_path / "out.mp4"
+    folder, stored = partial_folder(output), []
+    sync = os.fsync
+
+    def seen(number: int) -> None:
+        sync(number)
+        if folder.exists() and not output.exists():
+            stored.append((os.fstat(number).st_ino, os.fstat(number).st_size))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    matte(source, output)
+    assert (output.stat().st_ino, output.stat().st_size) in stored
