@@ -39,7 +39,7 @@ def put(written: Path, plan: OutputPlan) -> None:
 
 
 def _store(file: Path) -> None:
-    """Waits until a file is on the disk: what its job kept goes when it has its name, and a power failure may follow."""
+    """Waits until a file is on the disk: what its job kept goes next, and a power failure may follow."""
     with file.open("rb") as content:
         os.fsync(content.fileno())
 
