@@ -27,7 +27,9 @@ _TIMED = {"mov", "matroska", "mpegts", "avi", "flv", "asf", "mxf", "nut", "yuv4m
 _JOINABLE = {"mpegts"}
 _FASTEST = 1000
 _MAKE_UP_TIMES = 0x1  # AVFMT_FLAG_GENPTS
-_INTERLACED = "The input is interlaced and used as it is; deinterlace it if edges look combed."
+_INTERLACED = (
+    "The input is interlaced and used as it is; --deinterlace makes whole frames of it, if edges look combed."
+)
 
 
 class Reader:

@@ -127,12 +127,15 @@ class StandardInput:
     def __init__(self, number: int) -> None:
         self._number = number
         self._stopped = False
+        self.is_empty = True  # until something was read
 
     def read(self, size: int, /) -> bytes:
         """Returns what is there, at most ``size`` bytes, as soon as there is something; none at the end."""
         while not self._stopped:
             if select.select([self._number], [], [], _POLL_S)[0]:
-                return os.read(self._number, size)
+                data = os.read(self._number, size)
+                self.is_empty = self.is_empty and not data
+                return data
         return b""
 
     def seekable(self) -> bool:
@@ -208,6 +211,13 @@ def _opened(address: Readable | str, subject: str, *, todo: str) -> InputContain
     try:
         return open_input(address)
     except (av.FFmpegError, OSError) as error:
+        if isinstance(address, StandardInput) and address.is_empty:
+            raise VideoError(
+                subject,
+                got="nothing (0 bytes)",
+                expected="a video",
+                todo="See why the program that writes it stopped, or whether the file is empty.",
+            ) from error
         reason = "no answer in time" if isinstance(error, av.error.ExitError) else error.strerror
         raise VideoError(
             subject, got=f"a stream that does not open ({reason})", expected="a video", todo=todo

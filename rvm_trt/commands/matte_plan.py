@@ -218,9 +218,18 @@ def encode_options(args: argparse.Namespace) -> EncodeOptions:
 
 def input_options(args: argparse.Namespace) -> InputOptions:
     """Returns how to read; raises `OptionError`."""
+    start_s = None if args.start is None else parse_time(args.start, subject="--from")
+    stop_s = None if args.stop is None else parse_time(args.stop, subject="--to")
+    if stop_s is not None and stop_s <= (start_s or 0):
+        raise OptionError(
+            "--to",
+            got=f"'{args.stop}' with --from {args.start or 0}",
+            expected="a later time than --from, both from the beginning of the input",
+            todo="Give a range that is not empty.",
+        )
     return InputOptions(
-        start_s=None if args.start is None else parse_time(args.start, subject="--from"),
-        stop_s=None if args.stop is None else parse_time(args.stop, subject="--to"),
+        start_s=start_s,
+        stop_s=stop_s,
         warm_up_s=InputOptions.warm_up_s if args.warm_up is None else args.warm_up,
         deinterlace=args.deinterlace,
         hdr=Hdr(args.hdr),

@@ -33,9 +33,10 @@ def tell(args: argparse.Namespace, report: JobReport) -> None:
             "skipped."
         )
     if not (args.json or args.quiet):
+        resumed = "" if report.resumed_at is None else f"; went on after {report.resumed_at} frames"
         line = (
             f"{report.output}: {report.kind.value}, {report.frames} frames, {report.width}x{report.height}, "
-            f"{float(report.rate):.6g} FPS; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
+            f"{float(report.rate):.6g} FPS{resumed}; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
         )
         stream = sys.stderr if writes_standard_output(args) else sys.stdout
         print(_printable(line, stream), file=stream, flush=True)

@@ -219,6 +219,8 @@ def test_a_piece_is_written(shots: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["shots", "-o", "out.mov", "--background", "transparent", "--output-kind", "pha"], "kind 'pha'"),
         (["shots", "-o", "-", "--json"], "frames on standard output"),
         (["shots", "-o", "out.mp4", "--from", "soon"], "--from: got 'soon'"),
+        (["shots", "-o", "out.mp4", "--from", "0:05", "--to", "0:02"], "--to: got '0:02' with --from 0:05"),
+        (["shots", "-o", "out.mp4", "--to", "0"], "--to: got '0' with --from 0"),
         (["shots", "-o", "out.webm", "--codec", "ffv1"], "ffv1"),
         (["shots", "-o", "out.mp4", "--pha", "out.mp4"], "out.mp4"),
         (["shots", "-o", "out.mp4", "--reset-every", "0"], "reset_every: got 0"),

@@ -47,6 +47,13 @@ def test_the_same_job_goes_on(interrupted: list[str], capsys: pytest.CaptureFixt
     assert (report["frames"], report["resumed_at"]) == (260, 250)
 
 
+def test_the_summary_says_where_it_went_on(
+    interrupted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert matted(*interrupted, "--resume") == 0
+    assert "; went on after 250 frames; done in" in capsys.readouterr().out
+
+
 def _repaint() -> None:
     Image.new("RGB", (32, 32), (1, 2, 4)).save("beach.png")
 

@@ -101,6 +101,7 @@ def test_interlaced_frames_become_whole_in_their_field_order(
     plain = open_source(path)
     stored = list(plain)
     assert "interlaced" in plain.notices[0]
+    assert "--deinterlace" in plain.notices[0]
     source = open_source(path, options=InputOptions(deinterlace=True))
     frames = list(source)
     assert [(f.index, f.pts, f.duration) for f in frames] == [(f.index, f.pts, f.duration) for f in stored]

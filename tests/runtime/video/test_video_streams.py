@@ -116,9 +116,13 @@ def test_what_cannot_be_streamed_says_what_can(
         open_source("-")
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense " * 1000])
-def test_no_video_on_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    with _piped(data, monkeypatch), pytest.raises(VideoError, match="standard input"):
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"", r"nothing \(0 bytes\)"), (b"nonsense " * 1000, "a stream that does not open")]
+)
+def test_no_video_on_standard_input_is_refused(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, message: str
+) -> None:
+    with _piped(data, monkeypatch), pytest.raises(VideoError, match=f"standard input: got {message}"):
         open_source("-")
 
 
