@@ -105,5 +105,7 @@ def check_precision(precision: Precision) -> None:
 
 def fastest_precision() -> Precision:
     """Returns bf16 where this CPU computes in bfloat16 natively (AVX-512 BF16 or AMX), else fp32."""
-    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    openvino = import_openvino()
+    with own_signal_stack():
+        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return Precision.BF16 if "BF16" in capabilities else Precision.FP32

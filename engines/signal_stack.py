@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_DISABLED = 2  # SS_DISABLE
-
 
 class _Stack(ctypes.Structure):  # stack_t of Linux
     _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
@@ -16,12 +14,11 @@ class _Stack(ctypes.Structure):  # stack_t of Linux
 
 @contextmanager
 def own_signal_stack() -> Iterator[None]:
-    """Lets a thread that had no signal stack of its own have none after the block either.
+    """Gives a thread the signal stack back that it had before the block, or none if it had none.
 
     OpenVINO gives one to the thread that opens a network, and frees it with the network. Where that is done on another
-    thread, the first one's next signal, Ctrl-C included, would be handled in memory that is gone: a crash. A thread's
-    ordinary stack has more room. A signal stack that was there before, as `faulthandler` has one, is OpenVINO's affair:
-    it may be too small for the registers that this CPU saves.
+    thread, the first one's next signal, Ctrl-C included, would be handled in memory that is gone: a crash. The system
+    refuses to give back one that is too small for the registers that this CPU saves; OpenVINO's stays then.
     """
     if not sys.platform.startswith("linux"):
         yield
@@ -31,5 +28,4 @@ def own_signal_stack() -> Iterator[None]:
     try:
         yield
     finally:
-        if before.flags & _DISABLED:
-            library.sigaltstack(ctypes.byref(before), None)
+        library.sigaltstack(ctypes.byref(before), None)

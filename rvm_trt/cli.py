@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from io import TextIOBase
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import rvm_trt
 from rvm_trt.entry import INTERRUPTED
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command line; ``run`` of what it parses is the command's function."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="rvm-trt",
         description="Robust Video Matting, from a checkpoint to matted video.",
         epilog="Start with: rvm-trt matte in.mp4 -o out.mp4",
@@ -81,6 +81,14 @@ def make_parser() -> argparse.ArgumentParser:
         _add_message_arguments(subparser, default=argparse.SUPPRESS)
         subparser.set_defaults(run=module.run)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells wrong usage in one line, as every other error: the usage alone would fill the screen."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with exit code 2."""
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help\n")
 
 
 def _add_message_arguments(parser: argparse.ArgumentParser, *, default: bool | str) -> None:

@@ -70,13 +70,13 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("argv", [(), ("mat",), ("train",), ("--fast",), ("matte",), ("matte", "a.mp4")])
-def test_wrong_usage_exits_2_with_the_usage(
-    argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_usage_exits_2_with_one_line(argv: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped(*argv) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("usage: rvm-trt")
+    assert captured.err.startswith("rvm-trt")
+    assert captured.err.endswith(" --help\n")
+    assert captured.err.count("\n") == 1
 
 
 def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

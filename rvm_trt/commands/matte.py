@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     code = 0
     try:
         for task in tasks:
-            if len(tasks) > 1 and args.resume and not args.force and is_done(task):
+            if args.resume and not args.force and is_done(task):
                 say(f"note: {task.output} is there already; {task.given} was not matted again.")
                 documents.append({"input": task.given, "output": task.output, "skipped": True})
                 continue

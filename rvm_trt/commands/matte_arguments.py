@@ -176,6 +176,6 @@ def _add_encoding(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="threads of decoder, network and encoder (default: all)",
+        help="threads of decoder, network and encoder (default: 0, all)",
     )
     group.add_argument("--no-audio", action="store_true", help="leave the sound out")

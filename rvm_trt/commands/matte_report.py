@@ -34,8 +34,9 @@ def tell(args: argparse.Namespace, report: JobReport) -> None:
         )
     if not (args.json or args.quiet):
         resumed = "" if report.resumed_at is None else f"; went on after {report.resumed_at} frames"
+        count = "1 frame" if report.frames == 1 else f"{report.frames} frames"
         line = (
-            f"{report.output}: {report.kind.value}, {report.frames} frames, {report.width}x{report.height}, "
+            f"{report.output}: {report.kind.value}, {count}, {report.width}x{report.height}, "
             f"{float(report.rate):.6g} FPS{resumed}; done in {report.seconds:.1f} s ({report.fps:.1f} FPS)"
         )
         stream = sys.stderr if writes_standard_output(args) else sys.stdout

@@ -109,7 +109,8 @@ def test_nothing_else_loads_it_first() -> None:
     assert found == {"openvino_library.py"}
 
 
-def test_a_network_may_be_closed_on_another_thread_before_a_signal_comes() -> None:
+@pytest.mark.parametrize("options", [(), ("-X", "faulthandler")])  # which has a signal stack of its own
+def test_a_network_may_be_closed_on_another_thread_before_a_signal_comes(options: tuple[str, ...]) -> None:
     """OpenVINO would leave a signal stack that is gone, and the signal would end the process."""
     code = """
 import os, signal, threading
@@ -136,7 +137,7 @@ signal.signal(signal.SIGINT, lambda *_: print("handled", results[0, 0, 5, 5]))
 os.kill(os.getpid(), signal.SIGINT)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, *options, "-c", code],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -21,7 +21,7 @@ from rvm_trt import Engine, Profile, build_engine
 from rvm_trt.engines.bfloat16 import guard_quantisers
 from rvm_trt.engines.footage import CalibrationFootage
 from rvm_trt.engines.openvino import write_openvino
-from rvm_trt.engines.openvino_library import HINTS
+from rvm_trt.engines.openvino_library import HINTS, compile_network
 from rvm_trt.engines.plan import read_plan
 from rvm_trt.engines.provision import provide_engine
 from rvm_trt.engines.quantise import InputRange, quantise
@@ -50,7 +50,7 @@ def quantised_engine(graph: Path, engines: Path, backend: str, footage: Calibrat
 def convolutions(path: Path) -> Counter[str]:
     """The element types in which OpenVINO executes a model's convolutions."""
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(path), "CPU", HINTS)
+    compiled = compile_network(core.read_model(path), HINTS)
     found: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ordered_ops():
         facts = {key: getattr(value, "value", value) for key, value in node.get_rt_info().items()}
@@ -231,7 +231,7 @@ def test_a_guarded_quantiser_stays_below_the_concatenation_that_feeds_it() -> No
     core = openvino.Core()
     guarded = core.read_model(model.SerializeToString())
     guard_quantisers(guarded)
-    compiled = core.compile_model(guarded, "CPU", HINTS)
+    compiled = compile_network(guarded, HINTS)
     found = compiled(feeds)[0]
     # A level is 0.06, and a wrong one in the upsampled half shows as a tenth of that and more.
     assert np.abs(found - expected).mean() < 1e-3

@@ -54,6 +54,18 @@ def test_the_summary_says_where_it_went_on(
     assert "; went on after 250 frames; done in" in capsys.readouterr().out
 
 
+def test_a_job_that_is_done_is_said_to_be_and_left(
+    interrupted: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert matted(*interrupted, "--resume") == 0
+    output = Path(interrupted[interrupted.index("-o") + 1])
+    before = output.stat().st_mtime_ns
+    capsys.readouterr()
+    assert matted(*interrupted, "--resume") == 0
+    assert f"{output} is there already" in capsys.readouterr().err
+    assert output.stat().st_mtime_ns == before
+
+
 def _repaint() -> None:
     Image.new("RGB", (32, 32), (1, 2, 4)).save("beach.png")
 
