@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rvm_trt.benchmarks.broken_inputs import broken_inputs
+from rvm_trt.benchmarks.environment import describe_environment
 from rvm_trt.benchmarks.fault_runner import Outcome, call_in_child, load_libraries, start
 from rvm_trt.benchmarks.fault_scenario import Scenario
 from rvm_trt.benchmarks.fault_scenarios import scenarios
@@ -182,6 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--result", type=Path, default=Path("benchmarks/results/reliability.json"))
     parser.add_argument("--page", type=Path, default=Path("docs/reliability.md"))
     args = parser.parse_args(arguments)
+    environment = describe_environment(threads=1)
     load_libraries()
     with tempfile.TemporaryDirectory(prefix="rvm-trt-reliability-") as name:
         folder = Path(name)
@@ -190,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
         groups += run_scenarios(folder, args.engines, args.kills, args.only, _tell)
     document = {
         "date": date.today().isoformat(),
-        "python": platform.python_version(),
+        "environment": environment,
         "command": "python -m rvm_trt.benchmarks.reliability",
         "timeout_s": _TIMEOUT_S,
         "groups": [asdict(group) for group in groups],

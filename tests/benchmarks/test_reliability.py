@@ -128,7 +128,7 @@ def test_the_page_has_a_row_for_each_group_and_names_what_is_broken(tmp_path: Pa
     group.add("cut to nothing", REFUSED, ["a traceback: no"], None)
     document = {
         "date": "2026-11-23",
-        "python": "3.11",
+        "environment": {"python": "3.11", "cpu": "a processor"},
         "command": "python -m …",
         "timeout_s": 120.0,
         "groups": [vars(group)],
