@@ -208,7 +208,8 @@ def test_what_the_slider_compares_can_be_chosen(page: Page, tmp_path: Path) -> N
     assert right[1] > right[0] + 100  # the composite is green
 
 
-def test_the_theme_is_changed_by_hand_and_remembered(page: Page) -> None:
+def test_the_theme_is_changed_by_hand_and_remembered(open_page: Callable[..., Page]) -> None:
+    page = open_page()
     button = page.locator("#theme")
     light = page.evaluate(BACKGROUND)
     assert button.get_attribute("aria-pressed") == "false"
@@ -216,16 +217,13 @@ def test_the_theme_is_changed_by_hand_and_remembered(page: Page) -> None:
     dark = page.evaluate(BACKGROUND)
     assert dark != light
     assert page.evaluate(STORED) == "dark"
-    for _ in range(80):  # a busy browser loads the page anew before it has stored what the old one said
-        page.reload()
-        if page.evaluate(STORED) == "dark":
-            break
-        page.wait_for_timeout(250)
-    page.reload()
-    assert page.evaluate(BACKGROUND) == dark
-    assert button.get_attribute("aria-pressed") == "true"
-    button.click()
-    assert page.evaluate(BACKGROUND) == light
+    # When a browser has stored what a page of a file said is its own affair: a page that finds it is what counts here.
+    again = open_page("localStorage.setItem('rvm-trt-theme', 'dark')")
+    assert again.evaluate(BACKGROUND) == dark
+    assert again.locator("#theme").get_attribute("aria-pressed") == "true"
+    again.locator("#theme").click()
+    assert again.evaluate(BACKGROUND) == light
+    assert again.evaluate(STORED) == "light"
 
 
 def test_the_theme_follows_the_reader_until_changed_by_hand(page: Page) -> None:

@@ -13,7 +13,15 @@ import pytest
 
 from rvm_trt.benchmarks.resources import GpuUse, Rapl, Use, open_counters, watch
 
-BURN = "import sys, time\nwhile time.process_time() < 0.3: pass\nprint(1, flush=True)\nsys.stdin.read()"
+BURN = """
+import sys, time
+sys.stdin.readline()
+end = time.process_time() + 0.3
+while time.process_time() < end:
+    pass
+print(1, flush=True)
+sys.stdin.read()
+"""
 
 
 class FakeNvml:
@@ -93,7 +101,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that burns 0.3 s of processor time, says so, and waits."""
+    """A process that waits for a line, burns 0.3 s of processor time, says so, and waits again."""
     command = [sys.executable, "-c", BURN]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield process
@@ -120,8 +128,10 @@ def test_this_process_is_watched(tmp_path: Path) -> None:
 
 
 def test_another_process_is_watched(child: subprocess.Popen[bytes]) -> None:
+    assert child.stdin is not None and child.stdout is not None
     with watch(child.pid) as watched:
-        assert child.stdout is not None
+        child.stdin.write(b"begin\n")
+        child.stdin.flush()
         child.stdout.readline()
     assert watched.use is not None
     assert 0.19 <= watched.use.cpu_s <= 0.6
